@@ -1,0 +1,25 @@
+//! `isa config check|dump`
+
+use std::process::ExitCode;
+
+use crate::cli::{ConfigCommand, Global};
+
+pub(super) fn run(global: &Global, command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    let mut config = super::load(global, Vec::new())?;
+    match command {
+        ConfigCommand::Check => println!("configuration is fine"),
+        ConfigCommand::Dump => {
+            for engine in config.engines.values_mut() {
+                if engine.password.is_some() {
+                    engine.password = Some(isa_config::Secret::new("***"));
+                }
+                if let Some(url) = engine.url.as_mut().filter(|url| url.password().is_some()) {
+                    // A URL that has a password can have another.
+                    let _ = url.set_password(Some("***"));
+                }
+            }
+            print!("{}", toml::to_string_pretty(&config)?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,96 @@
+//! One file for each command.
+
+mod config;
+mod doctor;
+mod down;
+mod engine;
+mod engines;
+mod env;
+mod exec;
+mod logs;
+mod progress;
+mod reset;
+mod status;
+mod up;
+mod verify;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use anyhow::{Context, bail};
+use clap::CommandFactory;
+use isa_config::{Config, Overrides};
+use isa_platform::StateDir;
+
+use crate::cli::{Cli, Command, Global};
+
+/// `isa status` when no platform runs, as in `systemctl status`.
+const NOT_RUNNING: u8 = 3;
+/// Ended by Ctrl-C before the work was done.
+const INTERRUPTED: u8 = 130;
+
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "isa", &mut std::io::stdout());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Config(command) => return config::run(&global, &command),
+        _ => {}
+    }
+    let overrides = match &command {
+        Command::Up(up) => up::overrides(up)?,
+        _ => Vec::new(),
+    };
+    let config = load(&global, overrides)?;
+    start_log(&config.log)?;
+    match command {
+        Command::Up(up) => up::run(config, &up).await,
+        Command::Down(down) => down::run(&config, &down).await,
+        Command::Status(options) => status::run(&config, &options).await,
+        Command::Logs(options) => logs::run(&config, &options).await,
+        Command::Restart { engine } => reset::restart(&config, engine).await,
+        Command::Reset(options) => reset::run(&config, &options).await,
+        Command::Exec(options) => exec::run(&config, &options),
+        Command::Doctor { output } => doctor::run(&config, &output),
+        Command::Verify(options) => verify::run(&config, &options).await,
+        Command::Engines(command) => engines::run(&config, &command).await,
+        Command::Engine(command) => engine::run(command).await,
+        Command::Completions { .. } | Command::Config(_) => Ok(ExitCode::SUCCESS), // answered above
+    }
+}
+
+/// Loads the configuration; `more` are the command's own flags, which beat `--set`.
+pub(crate) fn load(global: &Global, more: Vec<(String, String)>) -> anyhow::Result<Config> {
+    let set = global.set.iter().cloned().chain(more).collect();
+    Ok(isa_config::load(&Overrides { file: global.config.clone(), set })?)
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let parsed = tracing_subscriber::EnvFilter::try_new(filter);
+    let filter = parsed.with_context(|| format!("configuration: key \"log\": {filter:?} is no filter"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_target(false).with_ansi(crate::output::fancy_stderr()).init();
+    Ok(())
+}
+
+fn state_dir(config: &Config) -> anyhow::Result<StateDir> {
+    StateDir::new(config).context("cannot find the folder that isa was started in")
+}
+
+/// Asks before something is lost. Without a terminal there is nobody to ask: then `--yes` is needed.
+fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!("{question} Nobody can be asked here; say --yes to do it");
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        bail!("nothing was deleted");
+    }
+    Ok(())
+}

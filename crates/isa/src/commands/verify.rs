@@ -1,0 +1,119 @@
+//! `isa verify`
+
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+
+use anyhow::{Context, bail};
+use comfy_table::Color;
+use isa_checks::Report;
+use isa_config::{Config, Endpoint, Endpoints, EngineConfig, EngineKind};
+use isa_platform::{control::Client, status::State};
+use serde::Serialize;
+
+use super::state_dir;
+use crate::{
+    cli::{Format, Verify},
+    output::{self, paint},
+};
+
+/// What was found, for programs.
+#[derive(Serialize)]
+struct Findings<'a> {
+    ok: bool,
+    engines: &'a [Report],
+    /// Engines that could not be checked because they cannot be had here, with the reason.
+    skipped: &'a BTreeMap<EngineKind, String>,
+}
+
+pub(super) async fn run(config: &Config, options: &Verify) -> anyhow::Result<ExitCode> {
+    let (mut endpoints, mut skipped) = if options.endpoints.is_some() || !options.url.is_empty() {
+        (given(options)?, BTreeMap::new())
+    } else {
+        running(config).await?
+    };
+    if !options.only.is_empty() {
+        for kind in &options.only {
+            if !endpoints.contains_key(kind) && !skipped.contains_key(kind) {
+                bail!("there is no endpoint for {kind}; start it with `isa up`, or give --url {kind}=…");
+            }
+        }
+        endpoints.retain(|kind, _| options.only.contains(kind));
+        skipped.retain(|kind, _| options.only.contains(kind));
+    }
+    if endpoints.is_empty() && skipped.is_empty() {
+        bail!("there is nothing to verify: the list of endpoints is empty");
+    }
+    let people = options.output.output == Format::Table;
+    let limit = Duration::from_secs(options.timeout);
+    let reports = isa_checks::verify(&endpoints, limit, |report| {
+        if people {
+            print(report);
+        }
+    })
+    .await;
+    let failed = reports.iter().filter(|r| !r.ok()).count();
+    if people {
+        for (kind, why) in &skipped {
+            println!("{} {kind:<10} not run: {why}", paint(Color::Yellow, "-"));
+        }
+        let skipped = if skipped.is_empty() { String::new() } else { format!(", {} not run", skipped.len()) };
+        println!("\n{} passed, {failed} failed{skipped}", reports.len() - failed);
+    } else {
+        output::print_json(&Findings { ok: failed == 0, engines: &reports, skipped: &skipped })?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(report: &Report) {
+    let mark = if report.ok() { paint(Color::Green, "✓") } else { paint(Color::Red, "✗") };
+    let time = |d: Duration| format!("{:.1} ms", d.as_secs_f64() * 1e3);
+    println!("{mark} {:<10} {:>10}", report.engine, time(report.took));
+    for step in &report.steps {
+        let mark = if step.error.is_none() { paint(Color::Green, "✓") } else { paint(Color::Red, "✗") };
+        println!("    {mark} {:<58} {:>10}", step.name, time(step.took));
+        if let Some(error) = &step.error {
+            println!("      {}", paint(Color::Red, error));
+        }
+    }
+}
+
+/// The endpoints of the platform in the state folder, and the engines that it does not have.
+async fn running(config: &Config) -> anyhow::Result<(Endpoints, BTreeMap<EngineKind, String>)> {
+    let state = state_dir(config)?;
+    let endpoints = state.endpoints()?;
+    let endpoints = endpoints.with_context(|| {
+        format!("no platform has run in {} yet; start one with `isa up`, or give --endpoints or --url", state.root().display())
+    })?;
+    let status = Client::new(state).status().await?;
+    let missing = status.engines.into_iter().filter(|e| e.status == State::Missing);
+    Ok((endpoints, missing.map(|e| (e.name, e.message.unwrap_or_default())).collect()))
+}
+
+/// The endpoints that the command line names: a file, and single addresses that beat it.
+fn given(options: &Verify) -> anyhow::Result<Endpoints> {
+    let mut endpoints = match &options.endpoints {
+        Some(path) => {
+            let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} is not a list of endpoints", path.display()))?
+        }
+        None => Endpoints::new(),
+    };
+    for (place, address) in &options.url {
+        let (engine, name) = place.split_once('.').map_or((place.as_str(), None), |(e, n)| (e, Some(n)));
+        let kind: EngineKind = engine.parse().context("--url")?;
+        let url = address.parse().with_context(|| format!("--url {place}: not a URL"))?;
+        let given = EngineConfig { url: Some(url), ..Default::default() }.external();
+        let given = given.unwrap_or_else(|| Endpoint::new(address));
+        match name {
+            Some(name) => {
+                let endpoint = endpoints.get_mut(&kind);
+                let endpoint = endpoint.with_context(|| format!("--url {place}: give --url {kind}=… before it"))?;
+                endpoint.urls.insert(name.to_owned(), given.url);
+            }
+            None => {
+                let urls = endpoints.remove(&kind).map(|e| e.urls).unwrap_or_default();
+                endpoints.insert(kind, Endpoint { urls, ..given });
+            }
+        }
+    }
+    Ok(endpoints)
+}
