@@ -1,4 +1,7 @@
-use std::{fs, io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use duckdb::{Config, Connection};
 use isa_config::Endpoint;
@@ -120,8 +123,8 @@ fn time_zones(connection: &Connection) -> Result<(), Error> {
     }
 }
 
-fn remove(file: &PathBuf) -> Result<(), Error> {
-    for path in [file.clone(), file.with_extension("duckdb.wal")] {
+fn remove(file: &Path) -> Result<(), Error> {
+    for path in [file.to_path_buf(), file.with_extension("duckdb.wal")] {
         match fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::protocol("remove the file", e));

@@ -18,10 +18,14 @@ const TENANT: &str = "isa-verify";
 pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
     let http = connect(endpoint)?;
     http::send("ask whether it is ready", http.get("/ready")).await?;
-    let build: Value = http::json("read the version", http.get("/loki/api/v1/status/buildinfo")).await?;
-    Ok(Probe {
-        version: build["version"].as_str().map(shorten),
-    })
+    let what = "read the version";
+    let build: Value = http::json(what, http.get("/loki/api/v1/status/buildinfo")).await?;
+    match build["version"].as_str() {
+        Some(version) => Ok(Probe {
+            version: Some(shorten(version)),
+        }),
+        None => Err(Error::wrong(what, "a version", build)),
+    }
 }
 
 pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), Stop> {

@@ -18,7 +18,6 @@ use isa_config::{Endpoint, EngineKind};
 use crate::{
     Error, Probe,
     address::Address,
-    error::shorten,
     run::{Run, Stop, unique_name},
 };
 
@@ -158,8 +157,11 @@ where
         return Error::protocol(what, causes(&error));
     };
     let code = answer.code().unwrap_or("no code");
-    let text = shorten(&format!("{code}: {}", answer.message().unwrap_or_default()));
     let status = error.raw_response().map_or(0, |r| r.status().as_u16());
+    let text = format!(
+        "{code}: {} (HTTP {status})",
+        answer.message().unwrap_or("no message")
+    );
     if REFUSALS.contains(&code) || matches!(status, 401 | 403) {
         return Error::unauthorized(what, text);
     }

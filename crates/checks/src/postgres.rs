@@ -1,5 +1,5 @@
 use isa_config::{Endpoint, EngineKind};
-use tokio_postgres::{Client, Config, error::SqlState};
+use tokio_postgres::{Client, Config, NoTls, config::SslMode, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -14,7 +14,7 @@ use crate::{
 /// A connection whose background task ends with it.
 struct Session {
     client: Client,
-    _task: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<Result<(), tokio_postgres::Error>>,
 }
 
 pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
@@ -42,20 +42,25 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
 async fn connect(endpoint: &Endpoint) -> Result<Session, Error> {
     let what = "connect";
     let address = Address::main(EngineKind::Postgres, endpoint)?;
-    // From the URL for its parameters, such as sslmode; what it says of host and database is the same.
+    // The whole URL, for its parameters such as sslmode=require.
     let mut config: Config = address.url.as_str().parse().map_err(|e| failed(what, e))?;
-    config.port(address.port);
     config.user(endpoint.username.as_deref().unwrap_or("postgres"));
     if let Some(password) = &endpoint.password {
         config.password(password.expose());
     }
     config.application_name("isa-verify");
-    let tls = MakeRustlsConnect::new(tls::client_config()?);
-    let (client, connection) = config.connect(tls).await.map_err(|e| failed(what, e))?;
-    let task = tokio::spawn(async move {
-        // The client's requests report the same error.
-        let _ = connection.await;
-    });
+    let (client, task) = match config.get_ssl_mode() {
+        SslMode::Require => {
+            let tls = MakeRustlsConnect::new(tls::client_config()?);
+            let (client, connection) = config.connect(tls).await.map_err(|e| failed(what, e))?;
+            (client, tokio::spawn(connection))
+        }
+        _ => {
+            let (client, connection) = config.connect(NoTls).await.map_err(|e| failed(what, e))?;
+            (client, tokio::spawn(connection))
+        }
+    };
+    // How a connection ends is told to the requests on it.
     Ok(Session {
         client,
         _task: AbortOnDropHandle::new(task),

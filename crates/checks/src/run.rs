@@ -67,23 +67,23 @@ impl<'a> Run<'a> {
     }
 
     /// Takes a step. A fifth of the time is kept for [`Run::remove`], so that a step that hangs leaves room for it.
-    pub(crate) async fn step<T>(
+    pub(crate) fn step<T>(
         &mut self,
         name: &str,
         work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Stop> {
-        let limit = self.limit * 4 / 5;
-        self.record(name, limit, work).await
+    ) -> impl Future<Output = Result<T, Stop>> {
+        // Boxed before anything holds it: what the clients do is large.
+        self.record(name, self.limit * 4 / 5, Box::pin(work))
     }
 
     /// Removes what a step has made, or may have made before it failed. Call it whatever became of that step, with
     /// work that succeeds when there is nothing to remove.
-    pub(crate) async fn remove(
+    pub(crate) fn remove(
         &mut self,
         name: &str,
         work: impl Future<Output = Result<(), Error>>,
-    ) -> Result<(), Stop> {
-        self.record(name, self.limit, work).await
+    ) -> impl Future<Output = Result<(), Stop>> {
+        self.record(name, self.limit, Box::pin(work))
     }
 
     async fn record<T>(
