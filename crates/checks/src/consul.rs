@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use isa_config::{Endpoint, EngineKind};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::{
     Error, Probe,
@@ -12,6 +15,9 @@ use crate::{
 
 /// Serf's number for a member that is alive.
 const ALIVE: u64 = 1;
+
+/// How long the catalog may take to follow the agent.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
     let http = connect(endpoint)?;
@@ -109,22 +115,38 @@ async fn register(http: &Http, name: &str) -> Result<(), Error> {
         .request(Method::PUT, "/v1/agent/service/register")
         .json(&service);
     http::send("register a service", request).await?;
-    until(async || Ok(healthy(http, name).await? == 1)).await
+    until(async || Ok(healthy(http, name).await?.len() == 1)).await
 }
 
 async fn deregister(http: &Http, name: &str) -> Result<(), Error> {
+    let what = "deregister the service";
     let path = format!("/v1/agent/service/deregister/{name}");
-    match http::send("deregister the service", http.request(Method::PUT, &path)).await {
+    match http::send(what, http.request(Method::PUT, &path)).await {
         // The registration failed, so there is nothing to remove.
         Err(Error::Wrong { got, .. }) if got.starts_with("HTTP 404") => return Ok(()),
         other => other?,
     };
-    until(async || Ok(healthy(http, name).await? == 0)).await
+    let gone = until(async || Ok(healthy(http, name).await?.is_empty()));
+    if let Ok(gone) = timeout(PATIENCE, gone).await {
+        return gone;
+    }
+    // The agent takes services out of the catalog with a token of its own, which may not suffice; ours may.
+    for instance in healthy(http, name).await? {
+        let entry = json!({ "Node": instance["Node"]["Node"], "ServiceID": name });
+        http::send(
+            what,
+            http.request(Method::PUT, "/v1/catalog/deregister").json(&entry),
+        )
+        .await?;
+    }
+    let got = format!(
+        "still listed after {PATIENCE:?}; does the agent's own token (acl.tokens.agent) write services?"
+    );
+    Err(Error::wrong(what, "the service gone from the catalog", got))
 }
 
-/// How many instances of a service the catalog holds for healthy.
-async fn healthy(http: &Http, name: &str) -> Result<usize, Error> {
+/// The instances of a service that the catalog holds for healthy.
+async fn healthy(http: &Http, name: &str) -> Result<Vec<Value>, Error> {
     let path = format!("/v1/health/service/{name}?passing=true");
-    let found: Vec<Value> = http::json("query the service's health", http.get(&path)).await?;
-    Ok(found.len())
+    http::json("query the service's health", http.get(&path)).await
 }

@@ -37,7 +37,7 @@ pub enum Error {
         got: String,
     },
     /// Something accepts connections, but the answer did not come in time.
-    #[error("no answer within {0:.1?}; the engine is hung, overloaded or still starting")]
+    #[error("not done within {0:.1?}; the engine is hung, overloaded or still starting")]
     TimedOut(Duration),
 }
 

@@ -59,6 +59,7 @@ async fn connect(endpoint: &Endpoint) -> Result<Session, Error> {
     let (client, mut events) = AsyncClient::new(options, 10);
     // The check's own limit ends attempts to connect.
     events.network_options.set_connection_timeout(u64::from(u32::MAX));
+    events.network_options.set_tcp_nodelay(true);
     let mut session = Session { client, events };
     session
         .wait(what, |packet| matches!(packet, Packet::ConnAck(_)))

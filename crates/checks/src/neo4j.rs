@@ -12,18 +12,13 @@ use crate::{
 };
 
 pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
-    let graph = connect(endpoint)?;
-    let ask = query("CALL dbms.components() YIELD versions RETURN versions[0] AS version");
-    let version: Vec<String> = execute("ask for the version", &graph, ask, "version").await?;
-    Ok(Probe {
-        version: version.first().map(|v| shorten(v)),
-    })
+    let (_, version) = connect(endpoint).await?;
+    Ok(Probe { version })
 }
 
 pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), Stop> {
+    let (graph, _) = &run.step("connect", connect(endpoint)).await?;
     let id = unique_name();
-    let connect = async { connect(endpoint) };
-    let graph = &run.step("connect", connect).await?;
     let made = async {
         run.step("node written", write(graph, &id)).await?;
         run.step("node read back", read(graph, &id)).await
@@ -33,9 +28,9 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
     made.and(removed)
 }
 
-/// Sets the client up; it connects with its first transaction.
-fn connect(endpoint: &Endpoint) -> Result<Graph, Error> {
-    let what = "set up the client";
+/// Connects and asks for the version.
+async fn connect(endpoint: &Endpoint) -> Result<(Graph, Option<String>), Error> {
+    let what = "connect";
     let address = Address::main(EngineKind::Neo4j, endpoint)?;
     let config = ConfigBuilder::new()
         .uri(address.url.as_str())
@@ -46,7 +41,10 @@ fn connect(endpoint: &Endpoint) -> Result<Graph, Error> {
         .connection_timeout(Duration::from_secs(3600))
         .build()
         .map_err(|e| failed(what, e))?;
-    Graph::connect(config).map_err(|e| failed(what, e))
+    let graph = Graph::connect(config).map_err(|e| failed(what, e))?;
+    let ask = query("CALL dbms.components() YIELD versions RETURN versions[0] AS version");
+    let versions: Vec<String> = execute(what, &graph, ask, "version").await?;
+    Ok((graph, versions.first().map(|v| shorten(v))))
 }
 
 async fn write(graph: &Graph, id: &str) -> Result<(), Error> {

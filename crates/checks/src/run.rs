@@ -149,7 +149,7 @@ mod tests {
                 .error
                 .as_ref()
                 .unwrap()
-                .contains("no answer within"),
+                .contains("not done within"),
             "{report:?}"
         );
         assert_eq!(report.steps[1].error, None);
