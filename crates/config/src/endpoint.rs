@@ -50,7 +50,12 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), username: None, password: None, urls: BTreeMap::new() }
+        Self {
+            url: url.into(),
+            username: None,
+            password: None,
+            urls: BTreeMap::new(),
+        }
     }
 
     /// The same endpoint with credentials.

@@ -29,11 +29,19 @@ pub struct PortSpec {
 }
 
 const fn port(name: &'static str, default: u16) -> PortSpec {
-    PortSpec { name, default, udp: false }
+    PortSpec {
+        name,
+        default,
+        udp: false,
+    }
 }
 
 const fn port_udp(name: &'static str, default: u16) -> PortSpec {
-    PortSpec { name, default, udp: true }
+    PortSpec {
+        name,
+        default,
+        udp: true,
+    }
 }
 
 impl EngineKind {
@@ -139,7 +147,10 @@ impl FromStr for EngineKind {
     type Err = UnknownEngine;
 
     fn from_str(s: &str) -> Result<Self, UnknownEngine> {
-        Self::ALL.into_iter().find(|k| k.name() == s).ok_or_else(|| UnknownEngine(s.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|k| k.name() == s)
+            .ok_or_else(|| UnknownEngine(s.to_owned()))
     }
 }
 
@@ -155,10 +166,18 @@ mod tests {
         for kind in EngineKind::ALL {
             assert_eq!(kind.name().parse::<EngineKind>().unwrap(), kind);
             for spec in kind.ports() {
-                assert!(ports.insert(spec.default), "{kind}.{} shares port {}", spec.name, spec.default);
+                assert!(
+                    ports.insert(spec.default),
+                    "{kind}.{} shares port {}",
+                    spec.name,
+                    spec.default
+                );
             }
         }
         let message = "mongo".parse::<EngineKind>().unwrap_err().to_string();
-        assert!(message.contains("\"mongo\"") && message.contains("postgres"), "{message}");
+        assert!(
+            message.contains("\"mongo\"") && message.contains("postgres"),
+            "{message}"
+        );
     }
 }

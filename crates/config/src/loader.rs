@@ -34,7 +34,8 @@ pub fn load(overrides: &Overrides) -> Result<Config, Error> {
     match &overrides.file {
         Some(file) if !file.is_file() => return Err(Error::NoFile(file.clone())),
         Some(file) => figment = figment.merge(Toml::file_exact(file)),
-        None => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
+        None if Path::new(DEFAULT_FILE).is_file() => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
+        None => {}
     }
     // ISA_CONFIG is the command line's own: the flag that names the file.
     figment = figment.merge(Env::prefixed("ISA_").ignore(&["config"]).split("__"));
@@ -65,7 +66,11 @@ fn explain(error: &figment::Error) -> String {
             format!(" (from {}{place})", m.name)
         });
         let key = e.path.join(".");
-        let key = if key.is_empty() { String::new() } else { format!("key {key:?}: ") };
+        let key = if key.is_empty() {
+            String::new()
+        } else {
+            format!("key {key:?}: ")
+        };
         format!("{key}{}{source}", e.kind)
     };
     error.clone().into_iter().map(one).collect::<Vec<_>>().join("; ")
@@ -74,8 +79,15 @@ fn explain(error: &figment::Error) -> String {
 fn default_cache_dir() -> PathBuf {
     // The loader is the one place that reads the environment.
     #[allow(clippy::disallowed_methods)]
-    let var = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty()).map(PathBuf::from);
-    let root = Path::new("/proc/self").metadata().is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
+    let var = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
+    let root = Path::new("/proc/self")
+        .metadata()
+        .is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0);
     if root {
         // Not below /root: PostgreSQL refuses to run as root, and the user it runs as must reach its program.
         return "/var/cache/isa".into();
@@ -89,7 +101,13 @@ fn default_cache_dir() -> PathBuf {
 fn validate(config: &Config) -> Result<(), Error> {
     let invalid = |key: &str, why: String| Err(Error::Invalid(format!("key {key:?}: {why}")));
     if !config.bind.is_loopback() {
-        return invalid("bind", format!("{} is not a loopback address, and the local platform serves this machine only; use 127.0.0.1 or ::1, and Kubernetes for a network", config.bind));
+        return invalid(
+            "bind",
+            format!(
+                "{} is not a loopback address, and the local platform serves this machine only; use 127.0.0.1 or ::1, and Kubernetes for a network",
+                config.bind
+            ),
+        );
     }
     for (key, seconds) in [
         ("ready_timeout_seconds", config.ready_timeout_seconds),
@@ -104,13 +122,20 @@ fn validate(config: &Config) -> Result<(), Error> {
         if let Some(name) = &engine.implementation {
             let known = kind.implementations();
             if !known.contains(&name.as_str()) {
-                return invalid(&key("implementation"), format!("{name:?} is none of {}", known.join(", ")));
+                return invalid(
+                    &key("implementation"),
+                    format!("{name:?} is none of {}", known.join(", ")),
+                );
             }
         }
         let names: Vec<_> = kind.ports().iter().map(|p| p.name).collect();
         for name in engine.ports.keys() {
             if !names.contains(&name.as_str()) {
-                let known = if names.is_empty() { "it has no ports".into() } else { format!("its ports are {}", names.join(", ")) };
+                let known = if names.is_empty() {
+                    "it has no ports".into()
+                } else {
+                    format!("its ports are {}", names.join(", "))
+                };
                 return invalid(&key("ports"), format!("{kind} has no port {name:?}; {known}"));
             }
         }
@@ -131,7 +156,11 @@ mod tests {
     #[test]
     fn flag_beats_environment_beats_file_beats_default() {
         Jail::expect_with(|jail| {
-            jail.create_file("isa.toml", "stop_timeout_seconds = 7\n[engines.redis]\nports = { client = 1 }\n")?;
+            assert_eq!(load(&Overrides::default()).unwrap().stop_timeout_seconds, 20);
+            jail.create_file(
+                "isa.toml",
+                "stop_timeout_seconds = 7\n[engines.redis]\nports = { client = 1 }\n",
+            )?;
             let config = load(&Overrides::default()).unwrap();
             assert_eq!(config.stop_timeout_seconds, 7);
             assert_eq!(config.ready_timeout_seconds, 60);
@@ -160,7 +189,10 @@ mod tests {
             ("[engines.mongo]\nenabled = true", "mongo"),
             ("[engines.redis]\nurl = 'not a url'", "engines.redis.url"),
             ("[engines.redis]\nports = { main = 1 }", "its ports are client"),
-            ("[engines.redis]\nports = { client = 70000 }", "engines.redis.ports.client"),
+            (
+                "[engines.redis]\nports = { client = 70000 }",
+                "engines.redis.ports.client",
+            ),
             ("[engines.minio]\nimplementation = 'ceph'", "minio, seaweedfs"),
             ("ready_timeout_seconds = 0", "ready_timeout_seconds"),
         ];
@@ -176,7 +208,15 @@ mod tests {
 
     #[test]
     fn a_named_file_must_exist() {
-        let overrides = Overrides { file: Some("/nowhere/isa.toml".into()), set: vec![] };
-        assert!(load(&overrides).unwrap_err().to_string().contains("/nowhere/isa.toml"));
+        let overrides = Overrides {
+            file: Some("/nowhere/isa.toml".into()),
+            set: vec![],
+        };
+        assert!(
+            load(&overrides)
+                .unwrap_err()
+                .to_string()
+                .contains("/nowhere/isa.toml")
+        );
     }
 }

@@ -19,7 +19,7 @@ pub struct Config {
     pub cache_dir: PathBuf,
     /// Address that every engine listens on. Loopback only: the local platform is not hardened for a network.
     pub bind: IpAddr,
-    /// Filter of `isa`'s own log, as in `RUST_LOG`: `info`, `isa_platform=debug`.
+    /// Filter of `isa`'s own log, in the notation of `RUST_LOG`: `warn,isa_platform=debug`.
     pub log: String,
     /// Pick a free port wherever the configuration names none, instead of the platform's fixed numbers.
     pub free_ports: bool,
@@ -39,7 +39,7 @@ impl Default for Config {
             state_dir: ".isa".into(),
             cache_dir: PathBuf::new(), // the loader fills it in: it depends on the user
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            log: "info".into(),
+            log: "warn,isa=info,isa_platform=info,isa_qdrant=info".into(),
             free_ports: false,
             ready_timeout_seconds: 60,
             stop_timeout_seconds: 20,
@@ -113,12 +113,20 @@ impl EngineConfig {
         let mut bare = url.clone();
         let in_url = |text: &str| (!text.is_empty()).then(|| percent_decoded(text));
         let username = self.username.clone().or_else(|| in_url(url.username()));
-        let password = self.password.clone().or_else(|| url.password().and_then(in_url).map(Secret::new));
+        let password = self
+            .password
+            .clone()
+            .or_else(|| url.password().and_then(in_url).map(Secret::new));
         // Both fail only for URLs that cannot carry credentials, which then have none to remove.
         let _ = bare.set_username("");
         let _ = bare.set_password(None);
         let text = bare.to_string();
-        Some(Endpoint { url: text.trim_end_matches('/').to_owned(), username, password, urls: self.urls.clone() })
+        Some(Endpoint {
+            url: text.trim_end_matches('/').to_owned(),
+            username,
+            password,
+            urls: self.urls.clone(),
+        })
     }
 }
 

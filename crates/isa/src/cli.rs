@@ -66,7 +66,9 @@ pub(crate) enum Command {
     /// Run a command with an engine's addresses and credentials in its environment
     ///
     /// Finds the engine's own tools (psql, redis-cli, mosquitto_sub, ...) where the engine or the machine has them.
-    #[command(after_help = "Examples:\n  isa exec postgres -- psql -c 'select version()'\n  isa exec redis -- redis-cli info server")]
+    #[command(
+        after_help = "Examples:\n  isa exec postgres -- psql -c 'select version()'\n  isa exec redis -- redis-cli info server"
+    )]
     Exec(Exec),
     /// Look for what could keep the platform from running: ports, disk, versions, clock, limits, stale state
     Doctor {

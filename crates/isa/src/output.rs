@@ -9,6 +9,24 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use isa_platform::status::{EngineStatus, PlatformStatus, State};
 use serde::Serialize;
 
+/// Prints a line to standard output. A reader that has gone away (`| head`) is no reason to fail.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// The same to standard error.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
+pub(crate) use {say, tell};
+
 /// Prints an error and what caused it, each once.
 pub(crate) fn error(error: &anyhow::Error) {
     let mut text = error.to_string();
@@ -18,7 +36,7 @@ pub(crate) fn error(error: &anyhow::Error) {
             text = format!("{text}: {cause}");
         }
     }
-    eprintln!("{} {text}", paint_stderr(Color::Red, "error:"));
+    tell!("{} {text}", paint_stderr(Color::Red, "error:"));
 }
 
 /// Whether colours and moving lines are welcome on standard error.
@@ -40,17 +58,27 @@ fn ansi(color: Color) -> &'static str {
 }
 
 pub(crate) fn paint_stderr(color: Color, text: impl Display) -> String {
-    if fancy_stderr() { format!("{}{text}\x1b[0m", ansi(color)) } else { text.to_string() }
+    if fancy_stderr() {
+        format!("{}{text}\x1b[0m", ansi(color))
+    } else {
+        text.to_string()
+    }
 }
 
 pub(crate) fn paint(color: Color, text: impl Display) -> String {
-    if fancy_stdout() { format!("{}{text}\x1b[0m", ansi(color)) } else { text.to_string() }
+    if fancy_stdout() {
+        format!("{}{text}\x1b[0m", ansi(color))
+    } else {
+        text.to_string()
+    }
 }
 
 /// An empty table with these column names.
 pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(Cell::new));
     if !fancy_stdout() {
         table.force_no_tty();
@@ -58,15 +86,18 @@ pub(crate) fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Prints a table without the blanks at the ends of its lines.
-pub(crate) fn print(table: &Table) {
+/// Prints a table flush left and without the blanks at the ends of its lines.
+pub(crate) fn print(mut table: Table) {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     for line in table.lines() {
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }
 
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
@@ -95,18 +126,24 @@ pub(crate) fn print_status(status: &PlatformStatus) {
             Cell::new(or_dash(engine.rss_bytes.map(megabytes))),
         ]);
     }
-    print(&rows);
+    print(rows);
     for engine in &status.engines {
         if let Some(message) = &engine.message {
-            println!("{} {message}", paint(color_of(engine.status), format!("{}:", engine.name)));
+            say!(
+                "{} {message}",
+                paint(color_of(engine.status), format!("{}:", engine.name))
+            );
         }
     }
 }
 
 /// An in-process engine's URL is a folder, which people know better relative to where they are.
 fn shown_url(url: String) -> String {
-    let here = std::env::current_dir().map(|d| format!("file://{}/", d.display())).unwrap_or_default();
-    url.strip_prefix(&here).map_or(url.clone(), |inside| format!("./{inside}"))
+    let here = std::env::current_dir()
+        .map(|d| format!("file://{}/", d.display()))
+        .unwrap_or_default();
+    url.strip_prefix(&here)
+        .map_or(url.clone(), |inside| format!("./{inside}"))
 }
 
 fn name_of(engine: &EngineStatus) -> String {

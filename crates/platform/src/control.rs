@@ -1,7 +1,13 @@
 //! The running platform's own small protocol: one request and one answer, each a line of JSON, over a Unix socket
 //! in the state folder, which only its owner can reach.
 
-use std::{fs, io, os::{fd::AsRawFd, unix::fs::PermissionsExt}, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use isa_config::EngineKind;
 use serde::{Deserialize, Serialize};
@@ -96,7 +102,9 @@ async fn answer(stream: UnixStream, inner: &Inner) -> io::Result<()> {
         Ok(Request::Status) => Answer::Status(Box::new(inner.status())),
         Ok(Request::Restart(kind)) => outcome(inner.restart(kind).await),
         Ok(Request::Reset(kind)) => outcome(inner.reset(kind).await),
-        Err(e) => Answer::Failed(format!("request not understood: {e}; is this isa older than the running one?")),
+        Err(e) => Answer::Failed(format!(
+            "request not understood: {e}; is this isa older than the running one?"
+        )),
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
@@ -145,7 +153,10 @@ impl Client {
     }
 
     async fn ask(&self, request: &Request) -> Result<Answer, Error> {
-        let pid = self.state.owner().ok_or_else(|| Error::NotRunning(self.state.root().to_owned()))?;
+        let pid = self
+            .state
+            .owner()
+            .ok_or_else(|| Error::NotRunning(self.state.root().to_owned()))?;
         let exchange = async {
             let (_folder, path) = short_path(&self.state)?;
             let mut stream = UnixStream::connect(path).await?;
@@ -156,8 +167,15 @@ impl Client {
             stream.read_to_end(&mut answer).await?;
             serde_json::from_slice(&answer).map_err(io::Error::from)
         };
-        let limit = if matches!(request, Request::Status) { REQUEST_TIME } else { ORDER_TIME };
-        let answered = tokio::time::timeout(limit, exchange).await.map_err(io::Error::from).and_then(|r| r);
+        let limit = if matches!(request, Request::Status) {
+            REQUEST_TIME
+        } else {
+            ORDER_TIME
+        };
+        let answered = tokio::time::timeout(limit, exchange)
+            .await
+            .map_err(io::Error::from)
+            .and_then(|r| r);
         answered.map_err(|source| Error::Silent { pid, source })
     }
 }

@@ -42,7 +42,11 @@ pub struct Finding {
 }
 
 fn finding(subject: impl Into<String>, level: Level, text: impl Into<String>) -> Finding {
-    Finding { subject: subject.into(), level, text: text.into() }
+    Finding {
+        subject: subject.into(),
+        level,
+        text: text.into(),
+    }
 }
 
 /// Looks at everything; changes nothing.
@@ -50,8 +54,16 @@ pub fn examine(config: &Config) -> Result<Vec<Finding>, state::Error> {
     let state = StateDir::new(config).map_err(|e| state::io_error("find", &config.state_dir, e))?;
     let running = state.owner();
     let mut all = vec![match running {
-        Some(pid) => finding("platform", Level::Ok, format!("runs as process {pid} in {}", state.root().display())),
-        None => finding("platform", Level::Ok, format!("does not run in {}", state.root().display())),
+        Some(pid) => finding(
+            "platform",
+            Level::Ok,
+            format!("runs as process {pid} in {}", state.root().display()),
+        ),
+        None => finding(
+            "platform",
+            Level::Ok,
+            format!("does not run in {}", state.root().display()),
+        ),
     }];
     all.extend(engines(config));
     if running.is_none() {
@@ -67,14 +79,26 @@ pub fn examine(config: &Config) -> Result<Vec<Finding>, state::Error> {
 }
 
 fn engines(config: &Config) -> impl Iterator<Item = Finding> {
-    let enabled = EngineKind::ALL.into_iter().filter(|&kind| config.engine(kind).enabled);
+    let enabled = EngineKind::ALL
+        .into_iter()
+        .filter(|&kind| config.engine(kind).enabled);
     enabled.map(|kind| match locate(config, kind) {
-        Located::External(endpoint) => finding(kind.name(), Level::Ok, format!("runs elsewhere, at {}", endpoint.url)),
+        Located::External(endpoint) => finding(
+            kind.name(),
+            Level::Ok,
+            format!("runs elsewhere, at {}", endpoint.url),
+        ),
         Located::BuiltIn { version } => finding(kind.name(), Level::Ok, format!("{version}, built in")),
         Located::Program(program) => finding(
             kind.name(),
             Level::Ok,
-            format!("{} {} from {}: {}", program.implementation, program.version, program.source, program.program.display()),
+            format!(
+                "{} {} from {}: {}",
+                program.implementation,
+                program.version,
+                program.source,
+                program.program.display()
+            ),
         ),
         Located::Missing { why, how } => finding(kind.name(), Level::Warning, format!("{why}; {how}")),
     })
@@ -88,7 +112,11 @@ fn free_ports(config: &Config) -> Finding {
             continue;
         }
         for spec in kind.ports() {
-            let port = engine.ports.get(spec.name).copied().unwrap_or(if config.free_ports { 0 } else { spec.default });
+            let port = engine
+                .ports
+                .get(spec.name)
+                .copied()
+                .unwrap_or(if config.free_ports { 0 } else { spec.default });
             busy.extend(ports::busy(config, kind, spec, port));
         }
     }
@@ -104,13 +132,26 @@ fn disk(subject: &str, path: &Path, needed_mb: u64) -> Finding {
         Ok(free) if free < needed_mb => finding(
             subject,
             Level::Problem,
-            format!("{free} MiB free at {}, {needed_mb} MiB needed; free some, or choose another folder", path.display()),
+            format!(
+                "{free} MiB free at {}, {needed_mb} MiB needed; free some, or choose another folder",
+                path.display()
+            ),
         ),
-        Ok(free) if free < 4 * needed_mb => {
-            finding(subject, Level::Warning, format!("only {free} MiB free at {}", path.display()))
-        }
-        Ok(free) => finding(subject, Level::Ok, format!("{:.1} GiB free at {}", free as f64 / 1024.0, path.display())),
-        Err(e) => finding(subject, Level::Problem, format!("{} cannot be examined: {e}", existing.display())),
+        Ok(free) if free < 4 * needed_mb => finding(
+            subject,
+            Level::Warning,
+            format!("only {free} MiB free at {}", path.display()),
+        ),
+        Ok(free) => finding(
+            subject,
+            Level::Ok,
+            format!("{:.1} GiB free at {}", free as f64 / 1024.0, path.display()),
+        ),
+        Err(e) => finding(
+            subject,
+            Level::Problem,
+            format!("{} cannot be examined: {e}", existing.display()),
+        ),
     }
 }
 
@@ -120,10 +161,21 @@ fn memory() -> Finding {
         Some(bytes) if bytes / (1 << 20) < MEMORY_WANTED_MB => finding(
             "memory",
             Level::Warning,
-            format!("{} MiB available; all engines want {MEMORY_WANTED_MB} MiB, so leave some out with --without", bytes / (1 << 20)),
+            format!(
+                "{} MiB available; all engines want {MEMORY_WANTED_MB} MiB, so leave some out with --without",
+                bytes / (1 << 20)
+            ),
         ),
-        Some(bytes) => finding("memory", Level::Ok, format!("{:.1} GiB available", bytes as f64 / f64::from(1 << 30))),
-        None => finding("memory", Level::Warning, "the kernel does not say how much is available"),
+        Some(bytes) => finding(
+            "memory",
+            Level::Ok,
+            format!("{:.1} GiB available", bytes as f64 / f64::from(1 << 30)),
+        ),
+        None => finding(
+            "memory",
+            Level::Warning,
+            "the kernel does not say how much is available",
+        ),
     }
 }
 
@@ -132,10 +184,20 @@ fn open_files() -> Finding {
         Ok((_, hard)) if hard < FILES_WANTED => finding(
             "open files",
             Level::Warning,
-            format!("at most {hard} allowed, {FILES_WANTED} wanted; raise the limit (`ulimit -Hn`, /etc/security/limits.conf)"),
+            format!(
+                "at most {hard} allowed, {FILES_WANTED} wanted; raise the limit (`ulimit -Hn`, /etc/security/limits.conf)"
+            ),
         ),
-        Ok((soft, hard)) => finding("open files", Level::Ok, format!("limit {soft}, can be raised to {hard}")),
-        Err(e) => finding("open files", Level::Warning, format!("the limit cannot be asked for: {e}")),
+        Ok((soft, hard)) => finding(
+            "open files",
+            Level::Ok,
+            format!("limit {soft}, can be raised to {hard}"),
+        ),
+        Err(e) => finding(
+            "open files",
+            Level::Warning,
+            format!("the limit cannot be asked for: {e}"),
+        ),
     }
 }
 
@@ -143,13 +205,24 @@ fn open_files() -> Finding {
 /// program and the state folder cannot be from the future.
 fn clock(state: &StateDir) -> Finding {
     let modified = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
-    let known = [std::env::current_exe().ok().and_then(|p| modified(&p)), modified(state.root()), modified(&state.endpoints_file())];
-    let latest = known.into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH);
+    let known = [
+        std::env::current_exe().ok().and_then(|p| modified(&p)),
+        modified(state.root()),
+        modified(&state.endpoints_file()),
+    ];
+    let latest = known
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH);
     match latest.duration_since(SystemTime::now()) {
         Ok(ahead) if ahead > Duration::from_secs(60) => finding(
             "clock",
             Level::Problem,
-            format!("files of the platform are {} s newer than now: the clock was set back; set it right", ahead.as_secs()),
+            format!(
+                "files of the platform are {} s newer than now: the clock was set back; set it right",
+                ahead.as_secs()
+            ),
         ),
         _ => finding("clock", Level::Ok, "not behind the platform's own files"),
     }
@@ -162,7 +235,11 @@ fn stale(state: &StateDir, running: Option<u32>) -> Finding {
     let left: Vec<_> = EngineKind::ALL
         .into_iter()
         .filter_map(|kind| {
-            let pid: i32 = fs::read_to_string(state.pid_file(kind)).ok()?.trim().parse().ok()?;
+            let pid: i32 = fs::read_to_string(state.pid_file(kind))
+                .ok()?
+                .trim()
+                .parse()
+                .ok()?;
             Some((kind, pid))
         })
         .collect();
@@ -171,12 +248,27 @@ fn stale(state: &StateDir, running: Option<u32>) -> Finding {
         // The number may have gone to another program: ours works inside the state folder.
         process.cwd().ok().filter(|cwd| cwd.starts_with(state.root()))
     };
-    let orphans: Vec<_> = left.iter().filter(|(_, pid)| alive(*pid).is_some()).map(|(k, pid)| format!("{k} ({pid})")).collect();
+    let orphans: Vec<_> = left
+        .iter()
+        .filter(|(_, pid)| alive(*pid).is_some())
+        .map(|(k, pid)| format!("{k} ({pid})"))
+        .collect();
     if !orphans.is_empty() {
-        return finding("stale state", Level::Problem, format!("engines run without isa: {}; end them with kill", orphans.join(", ")));
+        return finding(
+            "stale state",
+            Level::Problem,
+            format!(
+                "engines run without isa: {}; end them with kill",
+                orphans.join(", ")
+            ),
+        );
     }
     if !left.is_empty() {
-        return finding("stale state", Level::Ok, "the last `isa up` was killed; the next one recovers by itself");
+        return finding(
+            "stale state",
+            Level::Ok,
+            "the last `isa up` was killed; the next one recovers by itself",
+        );
     }
     finding("stale state", Level::Ok, "none")
 }

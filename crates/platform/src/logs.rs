@@ -26,7 +26,10 @@ pub fn tail(path: &Path, lines: usize) -> Vec<String> {
     };
     let text = read().unwrap_or_default();
     let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    all[all.len().saturating_sub(lines)..].iter().map(|&line| line.to_owned()).collect()
+    all[all.len().saturating_sub(lines)..]
+        .iter()
+        .map(|&line| line.to_owned())
+        .collect()
 }
 
 /// Copies to `out` all that is appended to the log from now on, until the future is dropped. Notices when the log
@@ -89,6 +92,9 @@ mod tests {
         File::create(&path).unwrap().set_len(LIMIT_BYTES + 1).unwrap();
         bound(&path);
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
-        assert_eq!(fs::metadata(path.with_extension("log.1")).unwrap().len(), LIMIT_BYTES + 1);
+        assert_eq!(
+            fs::metadata(path.with_extension("log.1")).unwrap().len(),
+            LIMIT_BYTES + 1
+        );
     }
 }

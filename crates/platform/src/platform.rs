@@ -64,9 +64,15 @@ impl Platform {
         let lock = state.lock()?;
         let credentials = state.credentials()?;
 
-        let kinds = EngineKind::ALL.into_iter().filter(|&kind| config.engine(kind).enabled);
+        let kinds = EngineKind::ALL
+            .into_iter()
+            .filter(|&kind| config.engine(kind).enabled);
         let located: Vec<_> = kinds.map(|kind| (kind, locate(&config, kind))).collect();
-        let processes: Vec<_> = located.iter().filter(|(_, l)| matches!(l, Located::Program(_))).map(|(k, _)| *k).collect();
+        let processes: Vec<_> = located
+            .iter()
+            .filter(|(_, l)| matches!(l, Located::Program(_)))
+            .map(|(k, _)| *k)
+            .collect();
         let mut ports = ports::assign(&config, &processes)?;
 
         let (mut units, mut statuses, mut endpoints) = (Vec::new(), BTreeMap::new(), Endpoints::new());
@@ -74,8 +80,15 @@ impl Platform {
             let ports = ports.remove(&kind).unwrap_or_default();
             let credential = credentials.get(&kind).cloned();
             let mut status = EngineStatus::new(kind, config.implementation(kind));
-            status.ports = ports.iter().map(|(&name, &number)| (name.to_owned(), number)).collect();
-            status.port = kind.ports().first().and_then(|spec| ports.get(spec.name)).copied();
+            status.ports = ports
+                .iter()
+                .map(|(&name, &number)| (name.to_owned(), number))
+                .collect();
+            status.port = kind
+                .ports()
+                .first()
+                .and_then(|spec| ports.get(spec.name))
+                .copied();
             let own = engines::endpoint(kind, config.bind, &ports, credential.as_ref(), &state);
             let (role, endpoint) = match located {
                 Located::External(endpoint) => {
@@ -92,13 +105,24 @@ impl Platform {
                     status.source = Some(program.source.to_string());
                     status.version = Some(program.version.clone());
                     status.implementation = program.implementation.clone();
-                    (Role::Process { program, ports, credential }, own)
+                    (
+                        Role::Process {
+                            program,
+                            ports,
+                            credential,
+                        },
+                        own,
+                    )
                 }
                 Located::Missing { why, how } => {
                     status.status = State::Missing;
                     status.message = Some(format!("{why}; {how}"));
                     statuses.insert(kind, status);
-                    units.push(Unit { kind, role: Role::Missing, endpoint: own });
+                    units.push(Unit {
+                        kind,
+                        role: Role::Missing,
+                        endpoint: own,
+                    });
                     continue;
                 }
             };
@@ -108,14 +132,18 @@ impl Platform {
             units.push(Unit { kind, role, endpoint });
         }
         state.write_endpoints(&endpoints)?;
-        let listener = control::listen(&state).map_err(io("listen on the control socket of the state folder"))?;
+        let listener =
+            control::listen(&state).map_err(io("listen on the control socket of the state folder"))?;
         let spawner = Spawner::start().map_err(io("start a thread"))?;
 
-        let (orders, receivers): (BTreeMap<_, _>, Vec<_>) = units.iter().map(|unit| {
-            // One order at a time for an engine: a second one waits in its sender.
-            let (sender, receiver) = mpsc::channel(1);
-            ((unit.kind, sender), receiver)
-        }).unzip();
+        let (orders, receivers): (BTreeMap<_, _>, Vec<_>) = units
+            .iter()
+            .map(|unit| {
+                // One order at a time for an engine: a second one waits in its sender.
+                let (sender, receiver) = mpsc::channel(1);
+                ((unit.kind, sender), receiver)
+            })
+            .unzip();
         let inner = Arc::new(Inner {
             config,
             state,
@@ -129,11 +157,22 @@ impl Platform {
         });
         let stop = CancellationToken::new();
         for (unit, orders) in units.into_iter().zip(receivers) {
-            let supervisor = Supervisor { inner: inner.clone(), unit, orders, stop: stop.clone() };
+            let supervisor = Supervisor {
+                inner: inner.clone(),
+                unit,
+                orders,
+                stop: stop.clone(),
+            };
             inner.tasks.spawn(supervisor.run());
         }
-        inner.tasks.spawn(control::serve(listener, inner.clone(), stop.clone()));
-        Ok(Self { inner, stop, _lock: lock })
+        inner
+            .tasks
+            .spawn(control::serve(listener, inner.clone(), stop.clone()));
+        Ok(Self {
+            inner,
+            stop,
+            _lock: lock,
+        })
     }
 
     /// Wakes at each change of an engine's state.
@@ -170,7 +209,10 @@ impl Inner {
     }
 
     pub(crate) fn state_of(&self, kind: EngineKind) -> State {
-        self.engines.borrow().get(&kind).map_or(State::Missing, |e| e.status)
+        self.engines
+            .borrow()
+            .get(&kind)
+            .map_or(State::Missing, |e| e.status)
     }
 
     pub(crate) fn status(&self) -> PlatformStatus {
@@ -178,7 +220,11 @@ impl Inner {
         for engine in &mut engines {
             engine.rss_bytes = engine.pid.and_then(process::resident_bytes);
         }
-        let times: Vec<_> = engines.iter().filter(|e| e.status != State::Missing).map(|e| e.ready_ms).collect();
+        let times: Vec<_> = engines
+            .iter()
+            .filter(|e| e.status != State::Missing)
+            .map(|e| e.ready_ms)
+            .collect();
         PlatformStatus {
             running: true,
             pid: Some(std::process::id()),
@@ -186,7 +232,11 @@ impl Inner {
             started_at: Some(self.started_at),
             rss_bytes: process::resident_bytes(std::process::id()),
             first_ready_ms: times.iter().flatten().min().copied(),
-            all_ready_ms: times.iter().copied().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()),
+            all_ready_ms: times
+                .iter()
+                .copied()
+                .collect::<Option<Vec<_>>>()
+                .and_then(|all| all.into_iter().max()),
             engines,
         }
     }
@@ -199,9 +249,16 @@ impl Inner {
         self.order(kind, Order::Reset).await
     }
 
-    async fn order(&self, kind: EngineKind, order: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Order) -> Result<(), String> {
+    async fn order(
+        &self,
+        kind: EngineKind,
+        order: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Order,
+    ) -> Result<(), String> {
         let stopping = || "the platform is stopping".to_owned();
-        let sender = self.orders.get(&kind).ok_or_else(|| format!("{kind} is not enabled in this platform"))?;
+        let sender = self
+            .orders
+            .get(&kind)
+            .ok_or_else(|| format!("{kind} is not enabled in this platform"))?;
         let (reply, answer) = oneshot::channel();
         sender.send(order(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?

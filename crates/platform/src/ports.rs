@@ -40,10 +40,14 @@ pub struct Holder {
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { engine, name, port, .. } = self;
+        let Self {
+            engine, name, port, ..
+        } = self;
         write!(f, "port {port} ({engine} {name}) ")?;
         match &self.reason {
-            Reason::Held(Some(holder)) => write!(f, "is in use by process {} ({})", holder.pid, holder.command),
+            Reason::Held(Some(holder)) => {
+                write!(f, "is in use by process {} ({})", holder.pid, holder.command)
+            }
             Reason::Held(None) => f.write_str("is in use by a process of another user"),
             Reason::Shared(other, port) => write!(f, "is also given to {other} {port}"),
             Reason::Other(why) => write!(f, "cannot be used: {why}"),
@@ -67,14 +71,24 @@ pub fn assign(config: &Config, engines: &[EngineKind]) -> Result<BTreeMap<Engine
     let mut all = BTreeMap::new();
     let wanted = |kind: EngineKind, spec: &PortSpec| {
         let given = config.engines.get(&kind).and_then(|e| e.ports.get(spec.name));
-        given.copied().unwrap_or(if config.free_ports { 0 } else { spec.default })
+        given
+            .copied()
+            .unwrap_or(if config.free_ports { 0 } else { spec.default })
     };
     // Fixed numbers first, so that a free one cannot take one of them.
-    let mut specs: Vec<_> = engines.iter().flat_map(|&kind| kind.ports().iter().map(move |s| (kind, s))).collect();
+    let mut specs: Vec<_> = engines
+        .iter()
+        .flat_map(|&kind| kind.ports().iter().map(move |s| (kind, s)))
+        .collect();
     specs.sort_by_key(|(kind, spec)| wanted(*kind, spec) == 0);
     for (kind, spec) in specs {
         let port = wanted(kind, spec);
-        let refuse = |reason| Busy { engine: kind, name: spec.name, port, reason };
+        let refuse = |reason| Busy {
+            engine: kind,
+            name: spec.name,
+            port,
+            reason,
+        };
         if let Some(&(other, name)) = taken.get(&port).filter(|_| port != 0) {
             busy.push(refuse(Reason::Shared(other, name)));
             continue;
@@ -83,13 +97,19 @@ pub fn assign(config: &Config, engines: &[EngineKind]) -> Result<BTreeMap<Engine
             Ok((number, sockets)) => {
                 taken.insert(number, (kind, spec.name));
                 held.push(sockets);
-                all.entry(kind).or_insert_with(Ports::new).insert(spec.name, number);
+                all.entry(kind)
+                    .or_insert_with(Ports::new)
+                    .insert(spec.name, number);
             }
             Err(e) if e.kind() == ErrorKind::AddrInUse => busy.push(refuse(Reason::Held(holder(port)))),
             Err(e) => busy.push(refuse(Reason::Other(e.to_string()))),
         }
     }
-    if busy.is_empty() { Ok(all) } else { Err(PortsBusy(busy)) }
+    if busy.is_empty() {
+        Ok(all)
+    } else {
+        Err(PortsBusy(busy))
+    }
 }
 
 type Sockets = (TcpListener, Option<UdpSocket>);
@@ -119,23 +139,42 @@ pub fn busy(config: &Config, kind: EngineKind, spec: &PortSpec, port: u16) -> Op
         Err(e) if e.kind() == ErrorKind::AddrInUse => Reason::Held(holder(port)),
         Err(e) => Reason::Other(e.to_string()),
     };
-    Some(Busy { engine: kind, name: spec.name, port, reason })
+    Some(Busy {
+        engine: kind,
+        name: spec.name,
+        port,
+        reason,
+    })
 }
 
 /// The process that listens on `port`, as far as this user may see.
 pub fn holder(port: u16) -> Option<Holder> {
     use procfs::net::TcpState;
-    let tcp = procfs::net::tcp().unwrap_or_default().into_iter().chain(procfs::net::tcp6().unwrap_or_default());
-    let tcp = tcp.filter(|e| e.state == TcpState::Listen && e.local_address.port() == port).map(|e| e.inode);
-    let udp = procfs::net::udp().unwrap_or_default().into_iter().chain(procfs::net::udp6().unwrap_or_default());
+    let tcp = procfs::net::tcp()
+        .unwrap_or_default()
+        .into_iter()
+        .chain(procfs::net::tcp6().unwrap_or_default());
+    let tcp = tcp
+        .filter(|e| e.state == TcpState::Listen && e.local_address.port() == port)
+        .map(|e| e.inode);
+    let udp = procfs::net::udp()
+        .unwrap_or_default()
+        .into_iter()
+        .chain(procfs::net::udp6().unwrap_or_default());
     let udp = udp.filter(|e| e.local_address.port() == port).map(|e| e.inode);
     let inodes: Vec<u64> = tcp.chain(udp).collect();
-    procfs::process::all_processes().ok()?.flatten().find_map(|process| {
-        let owns = process.fd().ok()?.flatten().any(|fd| {
-            matches!(fd.target, procfs::process::FDTarget::Socket(inode) if inodes.contains(&inode))
-        });
-        owns.then(|| Holder { pid: process.pid(), command: command_of(&process) })
-    })
+    procfs::process::all_processes()
+        .ok()?
+        .flatten()
+        .find_map(|process| {
+            let owns = process.fd().ok()?.flatten().any(
+                |fd| matches!(fd.target, procfs::process::FDTarget::Socket(inode) if inodes.contains(&inode)),
+            );
+            owns.then(|| Holder {
+                pid: process.pid(),
+                command: command_of(&process),
+            })
+        })
 }
 
 /// The program and its first argument: enough to know it by, too little to show a secret.
@@ -154,18 +193,33 @@ mod tests {
 
     #[test]
     fn free_ports_are_distinct_and_a_held_one_names_its_holder() {
-        let mut config = Config { free_ports: true, ..Config::default() };
+        let mut config = Config {
+            free_ports: true,
+            ..Config::default()
+        };
         let engines = [EngineKind::Consul, EngineKind::Redis, EngineKind::Minio];
         let ports = assign(&config, &engines).unwrap();
-        let numbers: std::collections::BTreeSet<u16> = ports.values().flat_map(|p| p.values().copied()).collect();
+        let numbers: std::collections::BTreeSet<u16> =
+            ports.values().flat_map(|p| p.values().copied()).collect();
         assert_eq!(numbers.len(), 6 + 1 + 2);
 
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
-        config.engines.entry(EngineKind::Redis).or_default().ports.insert("client".into(), port);
+        config
+            .engines
+            .entry(EngineKind::Redis)
+            .or_default()
+            .ports
+            .insert("client".into(), port);
         let message = assign(&config, &engines).unwrap_err().to_string();
-        assert!(message.contains(&format!("port {port} (redis client)")), "{message}");
-        assert!(message.contains(&format!("process {}", std::process::id())), "{message}");
+        assert!(
+            message.contains(&format!("port {port} (redis client)")),
+            "{message}"
+        );
+        assert!(
+            message.contains(&format!("process {}", std::process::id())),
+            "{message}"
+        );
         assert!(message.contains("--port redis.client=0"), "{message}");
     }
 
@@ -174,11 +228,21 @@ mod tests {
         let probe = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = probe.local_addr().unwrap().port();
         drop(probe);
-        let mut config = Config { free_ports: true, ..Config::default() };
+        let mut config = Config {
+            free_ports: true,
+            ..Config::default()
+        };
         for kind in [EngineKind::Redis, EngineKind::Postgres] {
-            config.engines.entry(kind).or_default().ports.insert("client".into(), port);
+            config
+                .engines
+                .entry(kind)
+                .or_default()
+                .ports
+                .insert("client".into(), port);
         }
-        let message = assign(&config, &[EngineKind::Redis, EngineKind::Postgres]).unwrap_err().to_string();
+        let message = assign(&config, &[EngineKind::Redis, EngineKind::Postgres])
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("also given to redis client"), "{message}");
     }
 }

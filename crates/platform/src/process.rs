@@ -27,29 +27,34 @@ const INHERITED: [&str; 5] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ"];
 
 /// The user that an engine which refuses to be root runs as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RunAs {
-    pub uid: u32,
-    pub gid: u32,
+pub(crate) struct RunAs {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
 }
 
 impl RunAs {
     /// Whether this process is root.
-    pub fn needed() -> bool {
+    pub(crate) fn needed() -> bool {
         unistd::geteuid().is_root()
     }
 
     /// The unprivileged user to drop to when root: `postgres` where the machine has it, otherwise `nobody`.
     /// It must have a name, because `initdb` looks it up.
-    pub fn unprivileged() -> Option<Self> {
+    pub(crate) fn unprivileged() -> Option<Self> {
         let find = |name| User::from_name(name).ok().flatten();
         let user = find("postgres").or_else(|| find("nobody"))?;
-        Some(Self { uid: user.uid.as_raw(), gid: user.gid.as_raw() })
+        Some(Self {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+        })
     }
 
     /// The first folder on the way to `path` that this user may not pass, if there is one.
-    pub fn blocked_at(self, path: &Path) -> Option<PathBuf> {
+    pub(crate) fn blocked_at(self, path: &Path) -> Option<PathBuf> {
         let passable = |folder: &Path| {
-            let Ok(meta) = fs::metadata(folder) else { return true };
+            let Ok(meta) = fs::metadata(folder) else {
+                return true;
+            };
             let bit = match (meta.uid() == self.uid, meta.gid() == self.gid) {
                 (true, _) => 0o100,
                 (false, true) => 0o010,
@@ -57,7 +62,11 @@ impl RunAs {
             };
             meta.mode() & bit != 0
         };
-        path.ancestors().skip(1).filter(|p| !p.as_os_str().is_empty()).find(|p| !passable(p)).map(Path::to_owned)
+        path.ancestors()
+            .skip(1)
+            .filter(|p| !p.as_os_str().is_empty())
+            .find(|p| !passable(p))
+            .map(Path::to_owned)
     }
 }
 
@@ -78,7 +87,11 @@ pub(crate) struct Launch {
 
 impl Launch {
     fn command(&self) -> io::Result<std::process::Command> {
-        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log)?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&self.log)?;
         let mut command = std::process::Command::new(&self.program);
         let stdin = match &self.stdin {
             Some(path) => fs::File::open(path)?.into(),
@@ -86,7 +99,11 @@ impl Launch {
         };
         command.args(&self.args).current_dir(&self.cwd).stdin(stdin);
         command.stdout(log.try_clone()?).stderr(log).env_clear();
-        command.envs(INHERITED.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        command.envs(
+            INHERITED
+                .into_iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        );
         command.envs(self.env.iter().map(|(k, v)| (k, v)));
         // A group of its own: Ctrl-C in the terminal reaches us alone, and we stop engines in order.
         command.process_group(0);
@@ -135,7 +152,9 @@ impl Spawner {
         thread::Builder::new().name("spawner".into()).spawn(move || {
             let _inside = runtime.enter();
             for (launch, reply) in queue {
-                let child = launch.command().and_then(|c| tokio::process::Command::from(c).kill_on_drop(true).spawn());
+                let child = launch
+                    .command()
+                    .and_then(|c| tokio::process::Command::from(c).kill_on_drop(true).spawn());
                 let _ = reply.send(child);
             }
         })?;
@@ -161,7 +180,10 @@ pub(crate) fn kill_group(pid: u32) {
 }
 
 /// Resident memory of a process, in bytes.
-pub fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = procfs::process::Process::new(pid.cast_signed()).ok()?.status().ok()?;
+pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = procfs::process::Process::new(pid.cast_signed())
+        .ok()?
+        .status()
+        .ok()?;
     Some(status.vmrss? * 1024)
 }

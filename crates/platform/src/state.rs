@@ -21,13 +21,26 @@ const PASSWORD_LENGTH: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot {what} {path}: {source}; {hint}", path = path.display())]
-    Io { what: &'static str, path: PathBuf, source: io::Error, hint: &'static str },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+        hint: &'static str,
+    },
     #[error("another isa up (process {pid}) runs in {path}; `isa status` shows it, `isa down` stops it", path = path.display())]
     Locked { pid: u32, path: PathBuf },
     #[error("{path} is not readable as {what}: {source}; restore it, or start afresh with `isa down --purge`", path = path.display())]
-    Corrupt { what: &'static str, path: PathBuf, source: serde_json::Error },
+    Corrupt {
+        what: &'static str,
+        path: PathBuf,
+        source: serde_json::Error,
+    },
     #[error("only {free_mb} MiB are free on the disk of {path}, and engines need {needed_mb} MiB; free some, or move the folder with --set state_dir=… (min_free_disk_mb sets the bound)", path = path.display())]
-    DiskFull { path: PathBuf, free_mb: u64, needed_mb: u64 },
+    DiskFull {
+        path: PathBuf,
+        free_mb: u64,
+        needed_mb: u64,
+    },
 }
 
 pub(crate) fn io_error(what: &'static str, path: &Path, source: io::Error) -> Error {
@@ -43,7 +56,12 @@ pub(crate) fn io_error(what: &'static str, path: &Path, source: io::Error) -> Er
         }
         _ => "see `isa doctor`",
     };
-    Error::Io { what, path: path.to_owned(), source, hint }
+    Error::Io {
+        what,
+        path: path.to_owned(),
+        source,
+        hint,
+    }
 }
 
 /// A user name and password that the platform made for an engine.
@@ -68,7 +86,9 @@ pub struct Lock {
 impl StateDir {
     /// The folder of this configuration, absolute.
     pub fn new(config: &Config) -> io::Result<Self> {
-        Ok(Self { root: std::path::absolute(&config.state_dir)? })
+        Ok(Self {
+            root: std::path::absolute(&config.state_dir)?,
+        })
     }
 
     pub fn root(&self) -> &Path {
@@ -112,15 +132,26 @@ impl StateDir {
     /// user below them; what is secret in them is private file by file.
     pub fn create(&self, config: &Config) -> Result<(), Error> {
         let mode = if RunAs::needed() { 0o711 } else { 0o700 };
-        for path in [self.root.clone(), self.root.join("data"), self.root.join("conf"), self.root.join("logs"), self.root.join("pids")] {
+        for path in [
+            self.root.clone(),
+            self.root.join("data"),
+            self.root.join("conf"),
+            self.root.join("logs"),
+            self.root.join("pids"),
+        ] {
             let made = fs::DirBuilder::new().recursive(true).mode(mode).create(&path);
             made.map_err(|e| io_error("make the folder", &path, e))?;
         }
         fs::set_permissions(&self.root, fs::Permissions::from_mode(mode))
             .map_err(|e| io_error("set the permissions of", &self.root, e))?;
-        let free_mb = free_mb(&self.root).map_err(|e| io_error("ask for the free space of", &self.root, e))?;
+        let free_mb =
+            free_mb(&self.root).map_err(|e| io_error("ask for the free space of", &self.root, e))?;
         if free_mb < config.min_free_disk_mb {
-            return Err(Error::DiskFull { path: self.root.clone(), free_mb, needed_mb: config.min_free_disk_mb });
+            return Err(Error::DiskFull {
+                path: self.root.clone(),
+                free_mb,
+                needed_mb: config.min_free_disk_mb,
+            });
         }
         Ok(())
     }
@@ -129,16 +160,28 @@ impl StateDir {
     pub fn lock(&self) -> Result<Lock, Error> {
         let path = self.lock_file();
         let mut options = OpenOptions::new();
-        let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let opened = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path);
         let mut file = opened.map_err(|e| io_error("open", &path, e))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::Locked { pid: self.owner().unwrap_or(0), path: self.root.clone() });
+                return Err(Error::Locked {
+                    pid: self.owner().unwrap_or(0),
+                    path: self.root.clone(),
+                });
             }
             Err(fs::TryLockError::Error(e)) => return Err(io_error("lock", &path, e)),
         }
-        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| write!(file, "{}", std::process::id()));
         written.map_err(|e| io_error("write", &path, e))?;
         Ok(Lock { _file: file })
     }
@@ -158,12 +201,16 @@ impl StateDir {
     /// The credentials of each engine, made at the first call and kept: data directories remember them.
     pub fn credentials(&self) -> Result<BTreeMap<EngineKind, Credential>, Error> {
         let path = self.root.join("credentials.json");
-        let mut all: BTreeMap<EngineKind, Credential> = read_json(&path, "the generated credentials")?.unwrap_or_default();
+        let mut all: BTreeMap<EngineKind, Credential> =
+            read_json(&path, "the generated credentials")?.unwrap_or_default();
         let known = all.len();
         for kind in EngineKind::ALL {
             if let Some(username) = crate::engines::username(kind) {
                 let password = || Secret::new(Alphanumeric.sample_string(&mut rand::rng(), PASSWORD_LENGTH));
-                all.entry(kind).or_insert_with(|| Credential { username: username.to_owned(), password: password() });
+                all.entry(kind).or_insert_with(|| Credential {
+                    username: username.to_owned(),
+                    password: password(),
+                });
             }
         }
         if all.len() != known {
@@ -216,7 +263,13 @@ fn read_json<T: DeserializeOwned>(path: &Path, what: &'static str) -> Result<Opt
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|e| io_error("read", path, e))?,
     };
-    serde_json::from_slice(&text).map(Some).map_err(|source| Error::Corrupt { what, path: path.to_owned(), source })
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|source| Error::Corrupt {
+            what,
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
@@ -230,7 +283,11 @@ pub(crate) fn write_private(path: &Path, text: &[u8], owner: Option<RunAs>) -> R
     let write = || {
         let staged = path.with_extension("tmp");
         let _ = fs::remove_file(&staged);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&staged)?;
         file.write_all(text)?;
         if let Some(owner) = owner {
             std::os::unix::fs::fchown(&file, Some(owner.uid), Some(owner.gid))?;
@@ -255,12 +312,21 @@ pub(crate) fn private_dir(path: &Path, owner: Option<RunAs>) -> Result<(), Error
 
 /// A file of options for `mosquitto_pub` and `mosquitto_sub` that gives them the user name and password, which would
 /// show in the process list as arguments; none where the broker has no accounts.
-pub fn mosquitto_options(state: &StateDir, endpoint: &isa_config::Endpoint) -> Result<Option<PathBuf>, Error> {
-    let (Some(username), Some(password)) = (&endpoint.username, &endpoint.password) else { return Ok(None) };
+pub fn mosquitto_options(
+    state: &StateDir,
+    endpoint: &isa_config::Endpoint,
+) -> Result<Option<PathBuf>, Error> {
+    let (Some(username), Some(password)) = (&endpoint.username, &endpoint.password) else {
+        return Ok(None);
+    };
     let folder = state.conf(EngineKind::Mosquitto);
     private_dir(&folder, None)?;
     let path = folder.join("client-options");
-    write_private(&path, format!("-u {username}\n-P {}\n", password.expose()).as_bytes(), None)?;
+    write_private(
+        &path,
+        format!("-u {username}\n-P {}\n", password.expose()).as_bytes(),
+        None,
+    )?;
     Ok(Some(path))
 }
 

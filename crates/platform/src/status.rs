@@ -121,6 +121,8 @@ impl PlatformStatus {
 
     /// The engines that can be had here and are not ready.
     pub fn not_ready(&self) -> impl Iterator<Item = &EngineStatus> {
-        self.engines.iter().filter(|e| !matches!(e.status, State::Ready | State::Missing))
+        self.engines
+            .iter()
+            .filter(|e| !matches!(e.status, State::Ready | State::Missing))
     }
 }

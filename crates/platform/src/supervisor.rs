@@ -43,7 +43,11 @@ const GIVE_UP: u32 = 5;
 /// What an engine is here.
 pub(crate) enum Role {
     /// A process of ours.
-    Process { program: Program, ports: Ports, credential: Option<Credential> },
+    Process {
+        program: Program,
+        ports: Ports,
+        credential: Option<Credential>,
+    },
     /// Not a process of ours: it runs elsewhere, or in this process.
     Served,
     Missing,
@@ -66,7 +70,10 @@ pub(crate) enum Order {
 enum Next {
     Stop,
     Order(Order),
-    Ended { why: String, ready_for: Option<Duration> },
+    Ended {
+        why: String,
+        ready_for: Option<Duration>,
+    },
     PauseOver,
 }
 
@@ -84,7 +91,9 @@ impl Supervisor {
         if !depends_on.is_empty() {
             let mut changes = self.inner.engines.subscribe();
             let ready = changes.wait_for(|all| {
-                depends_on.iter().all(|kind| all.get(kind).is_none_or(|e| e.status.settled()))
+                depends_on
+                    .iter()
+                    .all(|kind| all.get(kind).is_none_or(|e| e.status.settled()))
             });
             tokio::select! {
                 () = self.stop.cancelled() => {}
@@ -109,7 +118,11 @@ impl Supervisor {
             let next = match next {
                 Next::Ended { why, ready_for } => {
                     ever_ready |= ready_for.is_some();
-                    failures = if ready_for.is_some_and(|d| d >= RECOVERED) { 1 } else { failures + 1 };
+                    failures = if ready_for.is_some_and(|d| d >= RECOVERED) {
+                        1
+                    } else {
+                        failures + 1
+                    };
                     let given_up = failures >= GIVE_UP && !ever_ready;
                     self.pause_after(&why, failures, given_up).await
                 }
@@ -132,7 +145,9 @@ impl Supervisor {
         let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures - 1)).min(LONGEST_PAUSE);
         tracing::warn!(engine = %kind, why, failures, given_up, "engine ended");
         if given_up {
-            let message = format!("{why}; it never became ready in {failures} starts. See `isa logs {kind}`, then `isa restart {kind}`");
+            let message = format!(
+                "{why}; it never became ready in {failures} starts. See `isa logs {kind}`, then `isa restart {kind}`"
+            );
             self.set(State::Failed, |e| e.message = Some(message));
         } else {
             let message = format!("{why}; next start in {:.1} s", pause.as_secs_f64());
@@ -152,7 +167,10 @@ impl Supervisor {
     fn carry_out(&mut self, order: Order) {
         let (reply, result) = match order {
             Order::Restart(reply) => (reply, Ok(())),
-            Order::Reset(reply) => (reply, self.inner.state.wipe(self.unit.kind).map_err(|e| e.to_string())),
+            Order::Reset(reply) => (
+                reply,
+                self.inner.state.wipe(self.unit.kind).map_err(|e| e.to_string()),
+            ),
         };
         // Before the reply: whoever ordered and then waits for readiness must not see the old one.
         self.set(State::Starting, |e| e.message = None);
@@ -164,7 +182,14 @@ impl Supervisor {
     async fn life(&mut self) -> Next {
         let kind = self.unit.kind;
         self.set(State::Starting, |e| e.pid = None);
-        let Role::Process { program, ports, credential } = &self.unit.role else { return Next::Stop };
+        let Role::Process {
+            program,
+            ports,
+            credential,
+        } = &self.unit.role
+        else {
+            return Next::Stop;
+        };
         let inner = self.inner.clone();
         let ctx = Ctx {
             kind,
@@ -186,7 +211,11 @@ impl Supervisor {
         let spawned = match prepared {
             Ok(launch) => {
                 let name = launch.program.display().to_string();
-                inner.spawner.spawn(launch).await.map_err(|e| format!("cannot start {name}: {e}"))
+                inner
+                    .spawner
+                    .spawn(launch)
+                    .await
+                    .map_err(|e| format!("cannot start {name}: {e}"))
             }
             Err(e) => Err(e.to_string()),
         };
@@ -214,12 +243,21 @@ impl Supervisor {
         };
         if child.id().is_some() {
             self.set(State::Stopping, |_| {});
-            end(&mut child, pid, engines::stop_signal(kind), Duration::from_secs(inner.config.stop_timeout_seconds)).await;
+            end(
+                &mut child,
+                pid,
+                engines::stop_signal(kind),
+                Duration::from_secs(inner.config.stop_timeout_seconds),
+            )
+            .await;
         }
         let _ = std::fs::remove_file(&pid_file);
         self.set(State::Stopping, |e| e.pid = None);
         match next {
-            Next::Ended { why, .. } => Next::Ended { why, ready_for: ready_since.map(|t: Instant| t.elapsed()) },
+            Next::Ended { why, .. } => Next::Ended {
+                why,
+                ready_for: ready_since.map(|t: Instant| t.elapsed()),
+            },
             next => next,
         }
     }
@@ -240,7 +278,11 @@ impl Supervisor {
                 () = self.stop.cancelled() => return,
                 () = look => {}
             }
-            let pause = if self.inner.state_of(kind) == State::Ready { WATCH_INTERVAL } else { FIRST_PAUSE };
+            let pause = if self.inner.state_of(kind) == State::Ready {
+                WATCH_INTERVAL
+            } else {
+                FIRST_PAUSE
+            };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
@@ -293,7 +335,9 @@ async fn become_ready(inner: &Inner, ctx: &Ctx<'_>, limit: Duration) -> Result<(
     let kind = ctx.kind;
     let deadline = Instant::now() + limit;
     let first = tokio::time::timeout(limit, engines::after_start(ctx)).await;
-    first.map_err(|_| format!("its port did not answer within {} s", limit.as_secs()))?.map_err(|e| e.to_string())?;
+    first
+        .map_err(|_| format!("its port did not answer within {} s", limit.as_secs()))?
+        .map_err(|e| e.to_string())?;
     loop {
         match isa_checks::probe(kind, ctx.endpoint, PROBE_LIMIT).await {
             Ok(probe) => {
@@ -327,7 +371,11 @@ async fn end(child: &mut Child, pid: u32, signal: Signal, limit: Duration) {
     // A stopped process (SIGSTOP) takes no other signal before it goes on.
     process::signal(pid, Signal::SIGCONT);
     if tokio::time::timeout(limit, child.wait()).await.is_err() {
-        tracing::warn!(pid, limit_seconds = limit.as_secs(), "engine does not stop, killing it");
+        tracing::warn!(
+            pid,
+            limit_seconds = limit.as_secs(),
+            "engine does not stop, killing it"
+        );
         process::kill_group(pid);
         let _ = child.wait().await;
     }

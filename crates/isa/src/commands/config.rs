@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use crate::cli::{ConfigCommand, Global};
+use crate::output::say;
 
 pub(super) fn run(global: &Global, command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     let mut config = super::load(global, Vec::new())?;
     match command {
-        ConfigCommand::Check => println!("configuration is fine"),
+        ConfigCommand::Check => say!("configuration is fine"),
         ConfigCommand::Dump => {
             for engine in config.engines.values_mut() {
                 if engine.password.is_some() {
@@ -18,7 +19,7 @@ pub(super) fn run(global: &Global, command: &ConfigCommand) -> anyhow::Result<Ex
                     let _ = url.set_password(Some("***"));
                 }
             }
-            print!("{}", toml::to_string_pretty(&config)?);
+            say!("{}", toml::to_string_pretty(&config)?.trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

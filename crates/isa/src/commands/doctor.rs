@@ -8,7 +8,7 @@ use isa_platform::doctor::{self, Level};
 
 use crate::{
     cli::{Format, Output},
-    output::{self, paint},
+    output::{self, paint, say},
 };
 
 pub(super) fn run(config: &Config, options: &Output) -> anyhow::Result<ExitCode> {
@@ -22,7 +22,7 @@ pub(super) fn run(config: &Config, options: &Output) -> anyhow::Result<ExitCode>
                 Level::Warning => paint(Color::Yellow, "warn"),
                 Level::Problem => paint(Color::Red, "FAIL"),
             };
-            println!("{mark} {:<12} {}", finding.subject, finding.text);
+            say!("{mark} {:<12} {}", finding.subject, finding.text);
         }
     }
     let bad = findings.iter().any(|f| f.level == Level::Problem);

@@ -9,10 +9,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::Engine;
 
 pub(super) async fn run(command: Engine) -> anyhow::Result<ExitCode> {
-    let Engine::Qdrant { storage, rest, grpc, api_key_file } = command;
+    let Engine::Qdrant {
+        storage,
+        rest,
+        grpc,
+        api_key_file,
+    } = command;
     let api_key = match api_key_file {
         Some(path) => {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read the API key file {}", path.display()))?;
+            let text = fs::read_to_string(&path)
+                .with_context(|| format!("cannot read the API key file {}", path.display()))?;
             if text.trim().is_empty() {
                 bail!("the API key file {} is empty", path.display());
             }
@@ -20,7 +26,9 @@ pub(super) async fn run(command: Engine) -> anyhow::Result<ExitCode> {
         }
         None => {
             if let Some(address) = [rest, grpc].into_iter().find(|a| !a.ip().is_loopback()) {
-                bail!("{address} is not a loopback address, and there is no API key; give one with --api-key-file");
+                bail!(
+                    "{address} is not a loopback address, and there is no API key; give one with --api-key-file"
+                );
             }
             None
         }
@@ -34,7 +42,11 @@ pub(super) async fn run(command: Engine) -> anyhow::Result<ExitCode> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    let options = isa_qdrant::Options { storage, api_key, ..Default::default() };
+    let options = isa_qdrant::Options {
+        storage,
+        api_key,
+        ..Default::default()
+    };
     isa_qdrant::serve(options, rest, grpc, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,11 +6,22 @@ use url::Url;
 /// The variables of one engine: `ISA_<ENGINE>_URL` with the credentials in it, and what its tools expect.
 pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, String)> {
     let username = endpoint.username.clone().unwrap_or_default();
-    let password = endpoint.password.as_ref().map(|p| p.expose().to_owned()).unwrap_or_default();
+    let password = endpoint
+        .password
+        .as_ref()
+        .map(|p| p.expose().to_owned())
+        .unwrap_or_default();
     let full = with_credentials(kind, endpoint);
     let parsed = Url::parse(&endpoint.url).ok();
-    let host = parsed.as_ref().and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
-    let port = parsed.as_ref().and_then(Url::port).map(|p| p.to_string()).unwrap_or_default();
+    let host = parsed
+        .as_ref()
+        .and_then(|u| u.host_str().map(str::to_owned))
+        .unwrap_or_default();
+    let port = parsed
+        .as_ref()
+        .and_then(Url::port)
+        .map(|p| p.to_string())
+        .unwrap_or_default();
     let url = |name: &str| endpoint.urls.get(name).cloned().unwrap_or_default();
 
     let mut all = vec![(format!("ISA_{}_URL", kind.name().to_uppercase()), full.clone())];
@@ -45,7 +56,9 @@ pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, S
             add("MQTT_WEBSOCKETS_URL", &url("websockets"));
         }
         EngineKind::Postgres => {
-            let database = parsed.map(|u| u.path().trim_start_matches('/').to_owned()).unwrap_or_default();
+            let database = parsed
+                .map(|u| u.path().trim_start_matches('/').to_owned())
+                .unwrap_or_default();
             add("DATABASE_URL", &full);
             add("PGHOST", &host);
             add("PGPORT", &port);
@@ -80,11 +93,17 @@ pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, S
 
 /// The URL with user name and password, for clients that take nothing else. Qdrant's key is a header and stays out.
 fn with_credentials(kind: EngineKind, endpoint: &Endpoint) -> String {
-    let Some(mut url) = Url::parse(&endpoint.url).ok().filter(|_| kind != EngineKind::Qdrant) else {
+    let Some(mut url) = Url::parse(&endpoint.url)
+        .ok()
+        .filter(|_| kind != EngineKind::Qdrant)
+    else {
         return endpoint.url.clone();
     };
     // A URL without a host takes no credentials; then it is left as it is.
-    let username = endpoint.username.as_deref().filter(|name| kind != EngineKind::Redis || *name != "default");
+    let username = endpoint
+        .username
+        .as_deref()
+        .filter(|name| kind != EngineKind::Redis || *name != "default");
     let _ = url.set_username(username.unwrap_or_default());
     let _ = url.set_password(endpoint.password.as_ref().map(|p| p.expose()));
     url.to_string()
@@ -102,16 +121,27 @@ mod tests {
     use super::*;
 
     fn value_of(kind: EngineKind, endpoint: &Endpoint, name: &str) -> String {
-        variables(kind, endpoint).into_iter().find(|(n, _)| n == name).unwrap().1
+        variables(kind, endpoint)
+            .into_iter()
+            .find(|(n, _)| n == name)
+            .unwrap()
+            .1
     }
 
     #[test]
     fn urls_carry_escaped_credentials() {
-        let endpoint = Endpoint::new("postgres://127.0.0.1:5432/isa").with_credentials("isa", Secret::new("a/b@c"));
-        assert_eq!(value_of(EngineKind::Postgres, &endpoint, "DATABASE_URL"), "postgres://isa:a%2Fb%40c@127.0.0.1:5432/isa");
+        let endpoint =
+            Endpoint::new("postgres://127.0.0.1:5432/isa").with_credentials("isa", Secret::new("a/b@c"));
+        assert_eq!(
+            value_of(EngineKind::Postgres, &endpoint, "DATABASE_URL"),
+            "postgres://isa:a%2Fb%40c@127.0.0.1:5432/isa"
+        );
         assert_eq!(value_of(EngineKind::Postgres, &endpoint, "PGPASSWORD"), "a/b@c");
         let endpoint = Endpoint::new("redis://127.0.0.1:6379").with_credentials("default", Secret::new("pw"));
-        assert_eq!(value_of(EngineKind::Redis, &endpoint, "REDIS_URL"), "redis://:pw@127.0.0.1:6379");
+        assert_eq!(
+            value_of(EngineKind::Redis, &endpoint, "REDIS_URL"),
+            "redis://:pw@127.0.0.1:6379"
+        );
     }
 
     #[test]

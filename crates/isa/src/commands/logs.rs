@@ -13,10 +13,17 @@ pub(super) async fn run(config: &Config, options: &Logs) -> anyhow::Result<ExitC
     let state = state_dir(config)?;
     let path = match options.name.as_str() {
         "isa" => state.own_log(),
-        name => state.log(name.parse::<EngineKind>().context("`isa logs isa` shows isa's own log")?),
+        name => state.log(
+            name.parse::<EngineKind>()
+                .context("`isa logs isa` shows isa's own log")?,
+        ),
     };
     if !path.exists() && !options.follow {
-        bail!("{} has written no log in {}", options.name, state.root().display());
+        bail!(
+            "{} has written no log in {}",
+            options.name,
+            state.root().display()
+        );
     }
     let mut out = std::io::stdout();
     for line in logs::tail(&path, options.lines) {

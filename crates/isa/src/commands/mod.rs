@@ -21,7 +21,10 @@ use clap::CommandFactory;
 use isa_config::{Config, Overrides};
 use isa_platform::StateDir;
 
-use crate::cli::{Cli, Command, Global};
+use crate::{
+    cli::{Cli, Command, Global},
+    output::tell,
+};
 
 /// `isa status` when no platform runs, as in `systemctl status`.
 const NOT_RUNNING: u8 = 3;
@@ -63,14 +66,22 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 /// Loads the configuration; `more` are the command's own flags, which beat `--set`.
 pub(crate) fn load(global: &Global, more: Vec<(String, String)>) -> anyhow::Result<Config> {
     let set = global.set.iter().cloned().chain(more).collect();
-    Ok(isa_config::load(&Overrides { file: global.config.clone(), set })?)
+    Ok(isa_config::load(&Overrides {
+        file: global.config.clone(),
+        set,
+    })?)
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
     let parsed = tracing_subscriber::EnvFilter::try_new(filter);
     let filter = parsed.with_context(|| format!("configuration: key \"log\": {filter:?} is no filter"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    log.with_target(false).with_ansi(crate::output::fancy_stderr()).init();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    log.with_target(false)
+        .log_internal_errors(false)
+        .with_ansi(crate::output::fancy_stderr())
+        .init();
     Ok(())
 }
 
@@ -86,7 +97,7 @@ fn confirm(question: &str, yes: bool) -> anyhow::Result<()> {
     if !std::io::stdin().is_terminal() {
         bail!("{question} Nobody can be asked here; say --yes to do it");
     }
-    eprint!("{question} [y/N] ");
+    tell!("{question} [y/N]");
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     if !matches!(answer.trim(), "y" | "Y" | "yes") {

@@ -1,13 +1,16 @@
 //! What is shown while engines start: a line as each settles, and on a terminal a moving line of what is missing.
 
-use std::{collections::BTreeSet, time::{Duration, Instant}};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use comfy_table::Color;
 use indicatif::{ProgressBar, ProgressStyle};
 use isa_config::EngineKind;
 use isa_platform::status::{EngineStatus, State};
 
-use crate::output::{color_of, fancy_stderr, paint_stderr, seconds};
+use crate::output::{color_of, fancy_stderr, paint_stderr, seconds, tell};
 
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -17,10 +20,21 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new() -> Self {
-        let bar = if fancy_stderr() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        bar.set_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let bar = if fancy_stderr() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {elapsed} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, told: BTreeSet::new(), started: Instant::now() }
+        Self {
+            bar,
+            told: BTreeSet::new(),
+            started: Instant::now(),
+        }
     }
 
     /// Shows what has changed since the last call.
@@ -40,16 +54,22 @@ impl Progress {
         let name = engine.name;
         let line = match engine.status {
             State::Ready => {
-                let time = engine.ready_ms.map_or_else(|| seconds(self.started.elapsed().as_millis() as u64), seconds);
+                let time = engine
+                    .ready_ms
+                    .map_or_else(|| seconds(self.started.elapsed().as_millis() as u64), seconds);
                 format!("{} {name:<10} {time:>7}", paint_stderr(Color::Green, "ready  "))
             }
             state => {
                 let word = format!("{:<7}", state.to_string().to_lowercase());
-                format!("{} {name:<10} {}", paint_stderr(color_of(state), word), engine.message.as_deref().unwrap_or_default())
+                format!(
+                    "{} {name:<10} {}",
+                    paint_stderr(color_of(state), word),
+                    engine.message.as_deref().unwrap_or_default()
+                )
             }
         };
         // suspend(): prints even where the bar is hidden, unlike println().
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| tell!("{line}"));
     }
 
     pub(super) fn finish(&self) {

@@ -13,7 +13,7 @@ use isa_platform::{
 use super::{NOT_RUNNING, env, state_dir};
 use crate::{
     cli::{Status, StatusFormat},
-    output,
+    output::{self, say},
 };
 
 pub(super) async fn run(config: &Config, options: &Status) -> anyhow::Result<ExitCode> {
@@ -33,7 +33,10 @@ pub(super) async fn run(config: &Config, options: &Status) -> anyhow::Result<Exi
     if status.running {
         output::print_status(&status);
     } else {
-        println!("no platform runs in {}; start one with `isa up`", state.root().display());
+        say!(
+            "no platform runs in {}; start one with `isa up`",
+            state.root().display()
+        );
     }
     Ok(code)
 }
@@ -41,19 +44,28 @@ pub(super) async fn run(config: &Config, options: &Status) -> anyhow::Result<Exi
 /// The addresses that the last platform in this folder had; its credentials stay the same.
 fn variables(state: &StateDir) -> anyhow::Result<ExitCode> {
     let Some(endpoints) = state.endpoints()? else {
-        anyhow::bail!("no platform has run in {} yet; start one with `isa up`", state.root().display());
+        anyhow::bail!(
+            "no platform has run in {} yet; start one with `isa up`",
+            state.root().display()
+        );
     };
     for (kind, endpoint) in endpoints {
         for (name, value) in env::variables(kind, &endpoint) {
-            println!("{}", env::export(&name, &value));
+            say!("{}", env::export(&name, &value));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn stopped(config: &Config, state: &StateDir) -> PlatformStatus {
-    let engines = isa_config::EngineKind::ALL.into_iter().filter(|&kind| config.engine(kind).enabled);
-    let engines = engines.map(|kind| EngineStatus { status: State::Stopped, since: Utc::now(), ..EngineStatus::new(kind, config.implementation(kind)) });
+    let engines = isa_config::EngineKind::ALL
+        .into_iter()
+        .filter(|&kind| config.engine(kind).enabled);
+    let engines = engines.map(|kind| EngineStatus {
+        status: State::Stopped,
+        since: Utc::now(),
+        ..EngineStatus::new(kind, config.implementation(kind))
+    });
     PlatformStatus {
         running: false,
         pid: None,

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    os::unix::fs::OpenOptionsExt,
     process::{ExitCode, Stdio},
     time::Duration,
 };
@@ -17,7 +17,10 @@ use isa_platform::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{INTERRUPTED, progress::Progress, state_dir};
-use crate::{cli::Up, output};
+use crate::{
+    cli::Up,
+    output::{self, say, tell},
+};
 
 /// How often `--detach` asks how far the platform is.
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
@@ -36,7 +39,9 @@ pub(super) fn overrides(up: &Up) -> anyhow::Result<Vec<(String, String)>> {
         set.push((format!("engines.{kind}.implementation"), implementation.clone()));
     }
     for (place, number) in &up.port {
-        let (engine, name) = place.split_once('.').map_or((place.as_str(), None), |(e, p)| (e, Some(p)));
+        let (engine, name) = place
+            .split_once('.')
+            .map_or((place.as_str(), None), |(e, p)| (e, Some(p)));
         let kind: EngineKind = engine.parse()?;
         let name = name.or_else(|| kind.ports().first().map(|p| p.name));
         let name = name.with_context(|| format!("--port: {kind} has no ports"))?;
@@ -74,16 +79,20 @@ pub(super) async fn run(config: Config, up: &Up) -> anyhow::Result<ExitCode> {
     if interrupted.is_none() {
         let status = platform.status();
         output::print_status(&status);
-        println!("\n{}", ready_line(&status, "Ctrl-C stops it"));
+        say!("\n{}", ready_line(&status, "Ctrl-C stops it"));
     }
-    let code = if interrupted.is_some() { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS };
+    let code = if interrupted.is_some() {
+        ExitCode::from(INTERRUPTED)
+    } else {
+        ExitCode::SUCCESS
+    };
     let name = match interrupted {
         Some(name) => name,
         None => signals.next().await,
     };
-    eprintln!("{name}: stopping the engines (once more to kill them)");
+    tell!("{name}: stopping the engines (once more to kill them)");
     tokio::select! {
-        () = platform.shutdown() => eprintln!("stopped; the data stays for the next `isa up`"),
+        () = platform.shutdown() => tell!("stopped; the data stays for the next `isa up`"),
         // Leaving is enough: the kernel kills the engines with us.
         _ = signals.next() => return Ok(ExitCode::from(INTERRUPTED)),
     }
@@ -110,10 +119,16 @@ async fn detach(config: &Config) -> anyhow::Result<ExitCode> {
     // For its message, should another platform run here; the child takes the lock for itself.
     drop(state.lock()?);
     let log_path = state.own_log();
-    let log = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&log_path);
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&log_path);
     let log = log.with_context(|| format!("cannot write {}", log_path.display()))?;
-    let mut command = std::process::Command::new(std::env::current_exe().context("cannot find the program isa itself")?);
-    command.args(std::env::args_os().skip(1)).arg("--detached").process_group(0);
+    let mut command =
+        std::process::Command::new(std::env::current_exe().context("cannot find the program isa itself")?);
+    command.args(std::env::args_os().skip(1)).arg("--detached");
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let mut child = command.spawn().context("cannot start isa in the background")?;
 
@@ -132,9 +147,13 @@ async fn detach(config: &Config) -> anyhow::Result<ExitCode> {
             if status.settled() {
                 progress.finish();
                 output::print_status(&status);
-                println!("\n{}", ready_line(&status, "`isa down` stops it"));
+                say!("\n{}", ready_line(&status, "`isa down` stops it"));
                 let failed = status.not_ready().count() > 0;
-                return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+                return Ok(if failed {
+                    ExitCode::FAILURE
+                } else {
+                    ExitCode::SUCCESS
+                });
             }
         }
         tokio::select! {
@@ -142,7 +161,7 @@ async fn detach(config: &Config) -> anyhow::Result<ExitCode> {
                 progress.finish();
                 nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGTERM)?;
                 let _ = tokio::task::spawn_blocking(move || child.wait()).await;
-                eprintln!("{name}: stopped");
+                tell!("{name}: stopped");
                 return Ok(ExitCode::from(INTERRUPTED));
             }
             () = tokio::time::sleep(ASK_INTERVAL) => {}
@@ -160,7 +179,11 @@ struct Signals {
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         let on = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())?, hang_up: on(SignalKind::hangup())? })
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hang_up: on(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

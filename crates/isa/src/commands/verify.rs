@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::state_dir;
 use crate::{
     cli::{Format, Verify},
-    output::{self, paint},
+    output::{self, paint, say},
 };
 
 /// What was found, for programs.
@@ -53,25 +53,45 @@ pub(super) async fn run(config: &Config, options: &Verify) -> anyhow::Result<Exi
     let failed = reports.iter().filter(|r| !r.ok()).count();
     if people {
         for (kind, why) in &skipped {
-            println!("{} {kind:<10} not run: {why}", paint(Color::Yellow, "-"));
+            say!("{} {kind:<10} not run: {why}", paint(Color::Yellow, "-"));
         }
-        let skipped = if skipped.is_empty() { String::new() } else { format!(", {} not run", skipped.len()) };
-        println!("\n{} passed, {failed} failed{skipped}", reports.len() - failed);
+        let skipped = if skipped.is_empty() {
+            String::new()
+        } else {
+            format!(", {} not run", skipped.len())
+        };
+        say!("\n{} passed, {failed} failed{skipped}", reports.len() - failed);
     } else {
-        output::print_json(&Findings { ok: failed == 0, engines: &reports, skipped: &skipped })?;
+        output::print_json(&Findings {
+            ok: failed == 0,
+            engines: &reports,
+            skipped: &skipped,
+        })?;
     }
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn print(report: &Report) {
-    let mark = if report.ok() { paint(Color::Green, "✓") } else { paint(Color::Red, "✗") };
+    let mark = if report.ok() {
+        paint(Color::Green, "✓")
+    } else {
+        paint(Color::Red, "✗")
+    };
     let time = |d: Duration| format!("{:.1} ms", d.as_secs_f64() * 1e3);
-    println!("{mark} {:<10} {:>10}", report.engine, time(report.took));
+    say!("{mark} {:<10} {:>10}", report.engine, time(report.took));
     for step in &report.steps {
-        let mark = if step.error.is_none() { paint(Color::Green, "✓") } else { paint(Color::Red, "✗") };
-        println!("    {mark} {:<58} {:>10}", step.name, time(step.took));
+        let mark = if step.error.is_none() {
+            paint(Color::Green, "✓")
+        } else {
+            paint(Color::Red, "✗")
+        };
+        say!("    {mark} {:<58} {:>10}", step.name, time(step.took));
         if let Some(error) = &step.error {
-            println!("      {}", paint(Color::Red, error));
+            say!("      {}", paint(Color::Red, error));
         }
     }
 }
@@ -81,11 +101,17 @@ async fn running(config: &Config) -> anyhow::Result<(Endpoints, BTreeMap<EngineK
     let state = state_dir(config)?;
     let endpoints = state.endpoints()?;
     let endpoints = endpoints.with_context(|| {
-        format!("no platform has run in {} yet; start one with `isa up`, or give --endpoints or --url", state.root().display())
+        format!(
+            "no platform has run in {} yet; start one with `isa up`, or give --endpoints or --url",
+            state.root().display()
+        )
     })?;
     let status = Client::new(state).status().await?;
     let missing = status.engines.into_iter().filter(|e| e.status == State::Missing);
-    Ok((endpoints, missing.map(|e| (e.name, e.message.unwrap_or_default())).collect()))
+    Ok((
+        endpoints,
+        missing.map(|e| (e.name, e.message.unwrap_or_default())).collect(),
+    ))
 }
 
 /// The endpoints that the command line names: a file, and single addresses that beat it.
@@ -93,20 +119,30 @@ fn given(options: &Verify) -> anyhow::Result<Endpoints> {
     let mut endpoints = match &options.endpoints {
         Some(path) => {
             let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-            serde_json::from_slice(&text).with_context(|| format!("{} is not a list of endpoints", path.display()))?
+            serde_json::from_slice(&text)
+                .with_context(|| format!("{} is not a list of endpoints", path.display()))?
         }
         None => Endpoints::new(),
     };
     for (place, address) in &options.url {
-        let (engine, name) = place.split_once('.').map_or((place.as_str(), None), |(e, n)| (e, Some(n)));
+        let (engine, name) = place
+            .split_once('.')
+            .map_or((place.as_str(), None), |(e, n)| (e, Some(n)));
         let kind: EngineKind = engine.parse().context("--url")?;
-        let url = address.parse().with_context(|| format!("--url {place}: not a URL"))?;
-        let given = EngineConfig { url: Some(url), ..Default::default() }.external();
+        let url = address
+            .parse()
+            .with_context(|| format!("--url {place}: not a URL"))?;
+        let given = EngineConfig {
+            url: Some(url),
+            ..Default::default()
+        }
+        .external();
         let given = given.unwrap_or_else(|| Endpoint::new(address));
         match name {
             Some(name) => {
                 let endpoint = endpoints.get_mut(&kind);
-                let endpoint = endpoint.with_context(|| format!("--url {place}: give --url {kind}=… before it"))?;
+                let endpoint =
+                    endpoint.with_context(|| format!("--url {place}: give --url {kind}=… before it"))?;
                 endpoint.urls.insert(name.to_owned(), given.url);
             }
             None => {

@@ -36,5 +36,8 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
         "log_level": "info",
     });
     let path = ctx.write_conf("consul.json", &conf.to_string())?;
-    Ok(ctx.launch(&data, ["agent".into(), "-config-file".into(), path.into_os_string()]))
+    Ok(ctx.launch(
+        &data,
+        ["agent".into(), "-config-file".into(), path.into_os_string()],
+    ))
 }

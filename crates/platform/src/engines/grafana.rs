@@ -12,10 +12,19 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     let data = ctx.data()?;
     let program = &ctx.program.program;
     // Grafana finds its pages beside its `bin` folder, or where Debian's package puts them.
-    let beside = program.canonicalize().ok().and_then(|p| Some(p.parent()?.parent()?.to_owned()));
-    let home = beside.into_iter().chain(["/usr/share/grafana".into()]).find(|p| p.join("conf/defaults.ini").is_file());
+    let beside = program
+        .canonicalize()
+        .ok()
+        .and_then(|p| Some(p.parent()?.parent()?.to_owned()));
+    let home = beside
+        .into_iter()
+        .chain(["/usr/share/grafana".into()])
+        .find(|p| p.join("conf/defaults.ini").is_file());
     let home = home.ok_or_else(|| {
-        Error::Unusable(format!("no conf/defaults.ini beside {}; use the whole Grafana archive", program.display()))
+        Error::Unusable(format!(
+            "no conf/defaults.ini beside {}; use the whole Grafana archive",
+            program.display()
+        ))
     })?;
     if let Some(loki) = ctx.loki {
         let sources = json!({ "apiVersion": 1, "datasources": [{
@@ -40,7 +49,12 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
         password = ctx.password(),
     );
     let path = ctx.write_conf("grafana.ini", &conf)?;
-    let args = ["--homepath".into(), home.into_os_string(), "--config".into(), path.into_os_string()];
+    let args = [
+        "--homepath".into(),
+        home.into_os_string(),
+        "--config".into(),
+        path.into_os_string(),
+    ];
     // `grafana server` since version 10; `grafana-server` is the older name of the same program.
     let old = program.file_name().is_some_and(|n| n == "grafana-server");
     let args = (!old).then(|| "server".into()).into_iter().chain(args);

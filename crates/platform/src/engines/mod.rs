@@ -26,7 +26,7 @@ use nix::sys::signal::Signal;
 use crate::{
     locate::Program,
     ports::Ports,
-    process::{Launch, RunAs, Spawner, kill_group},
+    process::{Launch, Spawner, kill_group},
     state::{self, Credential, StateDir},
 };
 
@@ -35,15 +35,22 @@ const TOOL_LIMIT: Duration = Duration::from_secs(120);
 
 /// Why an engine could not be prepared for its start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     #[error(transparent)]
     State(#[from] state::Error),
     #[error("{tool} {outcome}; its last words: {output}")]
-    Tool { tool: String, outcome: String, output: String },
+    Tool {
+        tool: String,
+        outcome: String,
+        output: String,
+    },
     #[error("{0}")]
     Unusable(String),
     #[error("cannot start {program}: {source}", program = program.display())]
-    Spawn { program: PathBuf, source: std::io::Error },
+    Spawn {
+        program: PathBuf,
+        source: std::io::Error,
+    },
     #[error("cannot set the first password: {0}")]
     Password(String),
 }
@@ -90,14 +97,10 @@ impl Ctx<'_> {
 
     /// Writes a generated configuration file of mode 0600 and returns its path.
     pub(crate) fn write_conf(&self, name: &str, text: &str) -> Result<PathBuf, Error> {
-        self.write_conf_for(name, text, None)
-    }
-
-    pub(crate) fn write_conf_for(&self, name: &str, text: &str, owner: Option<RunAs>) -> Result<PathBuf, Error> {
         let folder = self.state.conf(self.kind);
-        state::private_dir(&folder, owner)?;
+        state::private_dir(&folder, None)?;
         let path = folder.join(name);
-        state::write_private(&path, text.as_bytes(), owner)?;
+        state::write_private(&path, text.as_bytes(), None)?;
         Ok(path)
     }
 
@@ -106,7 +109,12 @@ impl Ctx<'_> {
         Launch {
             program: self.program.program.clone(),
             args: args.into_iter().map(Into::into).collect(),
-            env: self.program.env.iter().map(|(k, v)| (k.clone(), v.into())).collect(),
+            env: self
+                .program
+                .env
+                .iter()
+                .map(|(k, v)| (k.clone(), v.into()))
+                .collect(),
             cwd: cwd.to_owned(),
             log: self.state.log(self.kind),
             stdin: None,
@@ -116,7 +124,12 @@ impl Ctx<'_> {
 
     /// Runs a helper program of the engine to its end; its output goes to the engine's log.
     pub(crate) async fn run_tool(&self, launch: Launch) -> Result<(), Error> {
-        let tool = launch.program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let tool = launch
+            .program
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let program = launch.program.clone();
         let spawned = self.spawner.spawn(launch).await;
         let mut child = spawned.map_err(|source| Error::Spawn { program, source })?;
@@ -132,7 +145,11 @@ impl Ctx<'_> {
             }
         };
         let output = crate::logs::tail(&self.state.log(self.kind), 5).join(" | ");
-        Err(Error::Tool { tool, outcome, output })
+        Err(Error::Tool {
+            tool,
+            outcome,
+            output,
+        })
     }
 }
 
@@ -148,7 +165,7 @@ pub(crate) fn quoted(text: impl Display) -> String {
 /// The user name that the platform generates a password for; none where the engine has no accounts here.
 ///
 /// Consul and Loki listen on loopback without accounts: Loki tells tenants apart by `X-Scope-OrgID`.
-pub fn username(kind: EngineKind) -> Option<&'static str> {
+pub(crate) fn username(kind: EngineKind) -> Option<&'static str> {
     match kind {
         EngineKind::Minio | EngineKind::Nats | EngineKind::Mosquitto | EngineKind::Postgres => Some("isa"),
         EngineKind::Redis => Some("default"),
@@ -160,7 +177,7 @@ pub fn username(kind: EngineKind) -> Option<&'static str> {
 }
 
 /// The engines that must have settled before this one starts.
-pub fn depends_on(kind: EngineKind) -> &'static [EngineKind] {
+pub(crate) fn depends_on(kind: EngineKind) -> &'static [EngineKind] {
     match kind {
         EngineKind::Grafana => &[EngineKind::Loki],
         _ => &[],
@@ -177,15 +194,30 @@ pub(crate) fn stop_signal(kind: EngineKind) -> Signal {
 }
 
 /// Where an engine that runs here answers.
-pub(crate) fn endpoint(kind: EngineKind, bind: IpAddr, ports: &Ports, credential: Option<&Credential>, state: &StateDir) -> Endpoint {
-    let url = |scheme: &str, port: &str| format!("{scheme}://{}", host_port(bind, ports.get(port).copied().unwrap_or_default()));
+pub(crate) fn endpoint(
+    kind: EngineKind,
+    bind: IpAddr,
+    ports: &Ports,
+    credential: Option<&Credential>,
+    state: &StateDir,
+) -> Endpoint {
+    let url = |scheme: &str, port: &str| {
+        format!(
+            "{scheme}://{}",
+            host_port(bind, ports.get(port).copied().unwrap_or_default())
+        )
+    };
     let endpoint = match kind {
         EngineKind::Consul => Endpoint::new(url("http", "http")),
         EngineKind::Redis => Endpoint::new(url("redis", "client")),
         EngineKind::Minio => Endpoint::new(url("http", "api")).with_url("console", url("http", "console")),
         EngineKind::Nats => Endpoint::new(url("nats", "client")).with_url("monitor", url("http", "monitor")),
-        EngineKind::Mosquitto => Endpoint::new(url("mqtt", "mqtt")).with_url("websockets", url("ws", "websockets")),
-        EngineKind::Postgres => Endpoint::new(format!("{}/{}", url("postgres", "client"), postgres::DATABASE)),
+        EngineKind::Mosquitto => {
+            Endpoint::new(url("mqtt", "mqtt")).with_url("websockets", url("ws", "websockets"))
+        }
+        EngineKind::Postgres => {
+            Endpoint::new(format!("{}/{}", url("postgres", "client"), postgres::DATABASE))
+        }
         EngineKind::Qdrant => Endpoint::new(url("http", "rest")).with_url("grpc", url("http", "grpc")),
         EngineKind::Neo4j => Endpoint::new(url("bolt", "bolt")).with_url("http", url("http", "http")),
         EngineKind::Loki | EngineKind::Grafana => Endpoint::new(url("http", "http")),
@@ -211,7 +243,9 @@ pub(crate) async fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
         EngineKind::Neo4j => neo4j::prepare(ctx),
         EngineKind::Loki => loki::prepare(ctx),
         EngineKind::Grafana => grafana::prepare(ctx),
-        EngineKind::Duckdb => Err(Error::Unusable("DuckDB runs in this process and is not started".into())),
+        EngineKind::Duckdb => Err(Error::Unusable(
+            "DuckDB runs in this process and is not started".into(),
+        )),
     }
 }
 

@@ -7,8 +7,9 @@ pub(super) async fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     let data = ctx.data()?;
     // The tool replaces the clear text in the file by a hash.
     let passwords = ctx.write_conf("passwords", &format!("{}:{}\n", ctx.user(), ctx.password()))?;
-    let tool = locate::tool(ctx.program, "mosquitto_passwd")
-        .ok_or_else(|| Error::Unusable("mosquitto_passwd is missing beside mosquitto; install the whole package".into()))?;
+    let tool = locate::tool(ctx.program, "mosquitto_passwd").ok_or_else(|| {
+        Error::Unusable("mosquitto_passwd is missing beside mosquitto; install the whole package".into())
+    })?;
     let mut hash = ctx.launch(&data, ["-U".into(), passwords.clone().into_os_string()]);
     hash.program = tool;
     ctx.run_tool(hash).await?;
@@ -26,7 +27,11 @@ pub(super) async fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
         websockets = ctx.port("websockets"),
         bind = ctx.bind,
         passwords = passwords.display(),
-        user = if crate::process::RunAs::needed() { "user root\n" } else { "" },
+        user = if crate::process::RunAs::needed() {
+            "user root\n"
+        } else {
+            ""
+        },
         data = data.display(),
     );
     let path = ctx.write_conf("mosquitto.conf", &conf)?;

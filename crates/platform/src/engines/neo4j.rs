@@ -7,11 +7,18 @@ use crate::process::Launch;
 
 /// Password of a fresh installation; it works for nothing but changing it.
 const FACTORY_PASSWORD: &str = "neo4j";
-const OPENED: [&str; 4] = ["java.base/java.nio", "java.base/java.io", "java.base/sun.nio.ch", "java.base/java.util.concurrent"];
+const OPENED: [&str; 4] = [
+    "java.base/java.nio",
+    "java.base/java.io",
+    "java.base/sun.nio.ch",
+    "java.base/java.util.concurrent",
+];
 
 pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     let data = ctx.data()?;
-    let root = ctx.program.root.as_ref().ok_or_else(|| Error::Unusable("the installation has no lib folder; run `isa engines install neo4j`".into()))?;
+    let root = ctx.program.root.as_ref().ok_or_else(|| {
+        Error::Unusable("the installation has no lib folder; run `isa engines install neo4j`".into())
+    })?;
     let run = data.join("run");
     crate::state::private_dir(&run, None)?;
     let conf = format!(
@@ -27,7 +34,12 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     );
     let path = ctx.write_conf("neo4j.conf", &conf)?;
     let folder = path.parent().unwrap_or(&data);
-    let mut args: Vec<OsString> = vec!["-Xms128m".into(), "-Xmx512m".into(), "-XX:+UseSerialGC".into(), "-XX:+ExitOnOutOfMemoryError".into()];
+    let mut args: Vec<OsString> = vec![
+        "-Xms128m".into(),
+        "-Xmx512m".into(),
+        "-XX:+UseSerialGC".into(),
+        "-XX:+ExitOnOutOfMemoryError".into(),
+    ];
     args.extend(OPENED.map(|package| format!("--add-opens={package}=ALL-UNNAMED").into()));
     args.push("-cp".into());
     args.push(root.join("lib/*").into_os_string());
@@ -48,13 +60,19 @@ pub(super) async fn set_first_password(ctx: &Ctx<'_>) -> Result<(), Error> {
     }
     let failed = |e: reqwest::Error| Error::Password(e.without_url().to_string());
     let base = ctx.endpoint.urls.get("http").cloned().unwrap_or_default();
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().map_err(failed)?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(10))
+        .build()
+        .map_err(failed)?;
     let body = serde_json::json!({ "statements": [{
         "statement": "ALTER CURRENT USER SET PASSWORD FROM $old TO $new",
         "parameters": { "old": FACTORY_PASSWORD, "new": ctx.password() },
     }]});
     loop {
-        let request = client.post(format!("{base}/db/system/tx/commit")).basic_auth(ctx.user(), Some(FACTORY_PASSWORD));
+        let request = client
+            .post(format!("{base}/db/system/tx/commit"))
+            .basic_auth(ctx.user(), Some(FACTORY_PASSWORD));
         match request.json(&body).send().await {
             // Not listening yet; the supervisor bounds the whole start and watches the process.
             Err(e) if e.is_connect() => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -1,6 +1,10 @@
 //! PostgreSQL with pgvector.
 
-use std::{fs, os::unix::fs::symlink, path::{Path, PathBuf}};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -35,7 +39,10 @@ pub(super) async fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     ];
     let mut args = vec!["-D".into(), cluster.clone().into_os_string()];
     args.extend(settings.into_iter().flat_map(|s| ["-c".into(), s.into()]));
-    Ok(Launch { run_as, ..ctx.launch(&cluster, args) })
+    Ok(Launch {
+        run_as,
+        ..ctx.launch(&cluster, args)
+    })
 }
 
 /// PostgreSQL refuses to be root: then it runs as an unprivileged user, who must be able to reach its program.
@@ -49,7 +56,9 @@ fn run_as(ctx: &Ctx<'_>) -> Result<Option<RunAs>, Error> {
     if let Some(folder) = user.blocked_at(&ctx.program.program) {
         return Err(Error::Unusable(format!(
             "PostgreSQL does not run as root, and user {} may not pass {} to reach {}; set cache_dir to a folder that every user may pass, or run isa as a normal user",
-            user.uid, folder.display(), ctx.program.program.display()
+            user.uid,
+            folder.display(),
+            ctx.program.program.display()
         )));
     }
     Ok(Some(user))
@@ -84,13 +93,31 @@ async fn initialize(ctx: &Ctx<'_>, run_as: Option<RunAs>, data: &Path, cluster: 
     if staged.exists() {
         fs::remove_dir_all(&staged).map_err(|e| state::io_error("delete", &staged, e))?;
     }
-    let password = ctx.write_conf_for("password", ctx.password(), run_as)?;
-    let args = ["-D".into(), staged.clone().into_os_string(), "-U".into(), ctx.user().into(), "--pwfile".into(), password.clone().into_os_string()];
+    // In the data folder, because the configuration folder may be out of that user's reach.
+    let private = |name: &str, text: &str| {
+        let path = data.join(name);
+        state::write_private(&path, text.as_bytes(), run_as).map(|()| path)
+    };
+    let password = private("password", ctx.password())?;
+    let args = [
+        "-D".into(),
+        staged.clone().into_os_string(),
+        "-U".into(),
+        ctx.user().into(),
+        "--pwfile".into(),
+        password.clone().into_os_string(),
+    ];
     let fixed = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"];
     let args = args.into_iter().chain(fixed.map(Into::into));
-    let initdb = locate::tool(ctx.program, "initdb")
-        .ok_or_else(|| Error::Unusable("initdb is missing beside postgres; install the whole package".into()))?;
-    ctx.run_tool(Launch { program: initdb, run_as, ..ctx.launch(data, args) }).await?;
+    let initdb = locate::tool(ctx.program, "initdb").ok_or_else(|| {
+        Error::Unusable("initdb is missing beside postgres; install the whole package".into())
+    })?;
+    ctx.run_tool(Launch {
+        program: initdb,
+        run_as,
+        ..ctx.launch(data, args)
+    })
+    .await?;
     let _ = fs::remove_file(&password);
 
     // In template1, so that every database made later has it: the extension may only be created by a superuser.
@@ -98,9 +125,20 @@ async fn initialize(ctx: &Ctx<'_>, run_as: Option<RunAs>, data: &Path, cluster: 
         ("template1", "CREATE EXTENSION vector;".to_owned()),
         ("template1", format!("CREATE DATABASE {DATABASE};")),
     ] {
-        let stdin = ctx.write_conf_for("initialize.sql", &format!("{statement}\n"), run_as)?;
-        let args = ["--single".into(), "-D".into(), staged.clone().into_os_string(), "-j".into(), database.into()];
-        ctx.run_tool(Launch { stdin: Some(stdin), run_as, ..ctx.launch(data, args) }).await?;
+        let stdin = private("initialize.sql", &format!("{statement}\n"))?;
+        let args = [
+            "--single".into(),
+            "-D".into(),
+            staged.clone().into_os_string(),
+            "-j".into(),
+            database.into(),
+        ];
+        ctx.run_tool(Launch {
+            stdin: Some(stdin),
+            run_as,
+            ..ctx.launch(data, args)
+        })
+        .await?;
     }
     fs::rename(&staged, cluster).map_err(|e| state::io_error("move", &staged, e))?;
     Ok(())

@@ -27,8 +27,14 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
         ("QDRANT__SERVICE__HTTP_PORT", ctx.port("rest").to_string()),
         ("QDRANT__SERVICE__GRPC_PORT", ctx.port("grpc").to_string()),
         ("QDRANT__SERVICE__API_KEY", ctx.password().to_owned()),
-        ("QDRANT__STORAGE__STORAGE_PATH", data.join("storage").display().to_string()),
-        ("QDRANT__STORAGE__SNAPSHOTS_PATH", data.join("snapshots").display().to_string()),
+        (
+            "QDRANT__STORAGE__STORAGE_PATH",
+            data.join("storage").display().to_string(),
+        ),
+        (
+            "QDRANT__STORAGE__SNAPSHOTS_PATH",
+            data.join("snapshots").display().to_string(),
+        ),
     ] {
         launch.env.push((name.into(), value.into()));
     }

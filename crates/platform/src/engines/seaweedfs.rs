@@ -8,8 +8,15 @@ use super::{Ctx, Error};
 use crate::process::Launch;
 
 /// The parts that talk to each other inside the process; each takes a port for HTTP and one for gRPC.
-const INNER_PORTS: [&str; 7] =
-    ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc", "s3.port.grpc"];
+const INNER_PORTS: [&str; 7] = [
+    "master.port",
+    "master.port.grpc",
+    "volume.port",
+    "volume.port.grpc",
+    "filer.port",
+    "filer.port.grpc",
+    "s3.port.grpc",
+];
 
 pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     let data = ctx.data()?;
@@ -34,8 +41,12 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     // Held together so that they differ; chosen afresh at each start, because nobody else speaks to them.
     let mut held = Vec::new();
     for name in INNER_PORTS {
-        let listener = TcpListener::bind((ctx.bind, 0)).map_err(|e| Error::Unusable(format!("no free port: {e}")))?;
-        let port = listener.local_addr().map_err(|e| Error::Unusable(format!("no free port: {e}")))?.port();
+        let listener =
+            TcpListener::bind((ctx.bind, 0)).map_err(|e| Error::Unusable(format!("no free port: {e}")))?;
+        let port = listener
+            .local_addr()
+            .map_err(|e| Error::Unusable(format!("no free port: {e}")))?
+            .port();
         flag(name, &port.to_string());
         held.push(listener);
     }

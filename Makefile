@@ -1,0 +1,54 @@
+# The two commands that matter: `make up` runs the platform, `make test` runs every check. Both install what they need.
+
+# One cache for everything that is slow to make and the same for every clone: engines, libduckdb and, in CI, Cargo's output.
+# It is the default of the key `cache_dir`, so that isa finds there what make put there.
+CACHE := $(shell if [ "$$(id -u)" = 0 ]; then echo /var/cache/isa; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/isa"; fi)
+ifeq ($(CI),true)
+export CARGO_TARGET_DIR := $(CACHE)/target
+endif
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
+ISA := $(TARGET)/debug/isa
+DUCKDB := $(CACHE)/duckdb/1.5.6
+# What `make up` hands to `isa up`: make up ARGS="--detach --engine minio=seaweedfs"
+ARGS :=
+
+.DEFAULT_GOAL := help
+.PHONY: help up deps build engines test lint unit suite bench-up clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
+
+up: build engines ## Build, install the engines, run the platform (Ctrl-C stops it)
+	@./isa up $(ARGS)
+
+deps: ## Fetch the prebuilt libduckdb
+	@scripts/need cargo python3 npm go java mvn
+	@scripts/fetch-duckdb "$(DUCKDB)"
+	@mkdir -p .deps && ln -sfn "$(DUCKDB)" .deps/duckdb
+
+build: deps ## Build isa, and link ./isa to it
+	cargo build --locked --package isa
+	@ln -sfn "$(ISA)" isa
+
+engines: build ## Install the engines that this machine does not have
+	@./isa engines install
+
+test: lint unit suite ## Every check: style, unit tests, the platform with real engines
+
+lint: deps ## Format, lints, crate directions, file lengths
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo run --locked --quiet --package xtask -- check
+
+unit: deps ## Unit tests and the crates' own tests
+	cargo test --locked --workspace --exclude isa
+
+suite: engines ## The platform's tests: every engine, every fault
+	cargo test --locked --package isa
+
+bench-up: engines ## Time and memory of `isa up` and `isa status`
+	@scripts/bench-up ./isa
+
+clean: ## Stop the platform and delete what it and cargo left in this folder
+	@if [ -x ./isa ]; then ./isa down --purge --yes; fi
+	cargo clean

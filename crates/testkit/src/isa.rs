@@ -1,0 +1,259 @@
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use isa_config::{Endpoints, EngineKind};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use crate::eventually;
+
+/// How long any start or stop may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// `isa` in a folder of its own.
+pub struct Isa {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+    env: BTreeMap<String, OsString>,
+}
+
+/// A command of `isa` that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// An `isa up` that runs; it is stopped when this is dropped.
+pub struct Running<'a> {
+    isa: &'a Isa,
+    child: Child,
+}
+
+impl Isa {
+    /// `program` is `env!("CARGO_BIN_EXE_isa")` in the tests of crate isa.
+    ///
+    /// # Panics
+    /// When no temporary folder can be made.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("isa-test-")
+            .tempdir()
+            .expect("a temporary folder");
+        // PostgreSQL runs as another user when the tests run as root; he must pass the folder.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).expect("a folder that others may pass");
+        Self {
+            program: program.into(),
+            folder,
+            env: BTreeMap::new(),
+        }
+    }
+
+    /// The folder that `isa` is started in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder().join(".isa")
+    }
+
+    /// Sets a variable for every command from now on.
+    pub fn env(&mut self, name: &str, value: impl Into<OsString>) {
+        self.env.insert(name.to_owned(), value.into());
+    }
+
+    /// The command `isa ARGS` in the folder, with no configuration but the test's own.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ISA_")) {
+            command.env_remove(name);
+        }
+        command
+            .args(args)
+            .current_dir(self.folder())
+            .envs(&self.env)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn run(&self, args: &[&str]) -> Finished {
+        Finished::of(self.command(args))
+    }
+
+    /// Runs a command that must succeed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn ok(&self, args: &[&str]) -> Finished {
+        let finished = self.run(args);
+        assert_eq!(finished.code, Some(0), "isa {args:?} failed: {finished:#?}");
+        finished
+    }
+
+    /// Starts `isa up --free-ports ARGS` and waits until every engine has settled.
+    pub fn up(&self, args: &[&str]) -> Running<'_> {
+        let mut all = vec!["up", "--free-ports"];
+        all.extend(args);
+        let running = self.start(&all);
+        running.wait_settled();
+        running
+    }
+
+    /// Starts a command in the background; its output goes to `out` and `err` in the folder.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(&self, args: &[&str]) -> Running<'_> {
+        self.start_command(self.command(args))
+    }
+
+    /// The same for a command that the caller has changed.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_command(&self, mut command: Command) -> Running<'_> {
+        let output = |name| File::create(self.folder().join(name)).expect("an output file");
+        let child = command
+            .stdout(output("out"))
+            .stderr(output("err"))
+            .spawn()
+            .expect("isa starts");
+        Running { isa: self, child }
+    }
+
+    /// `isa status -o json`; an error where no platform runs.
+    pub fn status(&self) -> Result<Value, String> {
+        let finished = self.run(&["status", "-o", "json"]);
+        match finished.code {
+            Some(0) => serde_json::from_str(&finished.stdout).map_err(|e| e.to_string()),
+            _ => Err(format!("{finished:?}")),
+        }
+    }
+
+    /// What status says of one engine.
+    pub fn engine(&self, kind: EngineKind) -> Result<Value, String> {
+        let status = self.status()?;
+        let engines = status["engines"].as_array().into_iter().flatten();
+        let found = engines.into_iter().find(|e| e["name"] == kind.name());
+        found.cloned().ok_or_else(|| format!("no {kind} in {status}"))
+    }
+
+    /// Waits until an engine has this status and returns what status says of it.
+    pub fn wait_for(&self, kind: EngineKind, status: &str) -> Value {
+        eventually(&format!("{kind} is {status}"), PATIENCE, || {
+            let engine = self.engine(kind)?;
+            if engine["status"] == status {
+                Ok(engine)
+            } else {
+                Err(engine.to_string())
+            }
+        })
+    }
+
+    /// Addresses and credentials of the engines.
+    ///
+    /// # Panics
+    /// When no platform has run here.
+    pub fn endpoints(&self) -> Endpoints {
+        let text = std::fs::read(self.state().join("endpoints.json")).expect("endpoints.json");
+        serde_json::from_slice(&text).expect("endpoints.json is a list of endpoints")
+    }
+}
+
+impl Finished {
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the command starts");
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Running<'_> {
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// Waits until every engine is as far as it will come.
+    pub fn wait_settled(&self) {
+        eventually("every engine has settled", PATIENCE, || {
+            let status = self
+                .isa
+                .status()
+                .map_err(|e| format!("{e}, said {}", self.stderr()))?;
+            let engines = status["engines"].as_array().cloned().unwrap_or_default();
+            let pending: Vec<_> = engines
+                .into_iter()
+                .filter(|e| !matches!(e["status"].as_str(), Some("Ready" | "Failed" | "Missing")))
+                .collect();
+            if pending.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{pending:?}"))
+            }
+        });
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        // One that has ended is no error: the caller waits for its end next.
+        let _ = kill(Pid::from_raw(self.pid()), signal);
+    }
+
+    /// Waits for the end and returns the exit code; none where a signal ended it.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub fn wait(&mut self) -> Option<i32> {
+        eventually("isa ends", PATIENCE, || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status.code()),
+            Ok(None) => Err("it runs".to_owned()),
+            Err(e) => Err(e.to_string()),
+        })
+    }
+
+    /// Asks it to end, as Ctrl-C does, and waits.
+    pub fn stop(mut self) -> Option<i32> {
+        self.signal(Signal::SIGINT);
+        self.wait()
+    }
+
+    pub fn stdout(&self) -> String {
+        std::fs::read_to_string(self.isa.folder().join("out")).unwrap_or_default()
+    }
+
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.isa.folder().join("err")).unwrap_or_default()
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            // SIGKILL to isa is enough: no engine outlives it. An orderly end is what `stop` is for.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
