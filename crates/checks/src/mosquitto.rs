@@ -1,7 +1,7 @@
 use isa_config::{Endpoint, EngineKind, Secret};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Packet, QoS,
-    TlsConfiguration, Transport,
+    SubscribeReasonCode, TlsConfiguration, Transport,
 };
 
 use crate::{
@@ -168,6 +168,14 @@ impl Session {
     ) -> Result<(), Error> {
         loop {
             match self.events.poll().await.map_err(|e| failed(what, e))? {
+                Event::Incoming(Packet::SubAck(answer))
+                    if answer.return_codes.contains(&SubscribeReasonCode::Failure) =>
+                {
+                    return Err(Error::unauthorized(
+                        "subscribe",
+                        "the broker allows no subscription",
+                    ));
+                }
                 Event::Incoming(packet) if wanted(&packet) => return Ok(()),
                 _ => {}
             }
