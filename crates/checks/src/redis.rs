@@ -3,7 +3,7 @@ use fred::{
     error::{Error as RedisError, ErrorKind},
     interfaces::{ClientLike, KeysInterface},
     types::{
-        Expiration,
+        ClusterHash, CustomCommand, Expiration,
         config::{Config, ServerConfig, TlsConfig, TlsConnector},
     },
 };
@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     Error, Probe,
     address::Address,
+    error::shorten,
     run::{Run, Stop, unique_name},
     tls,
 };
@@ -25,10 +26,15 @@ struct Session {
 
 pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
     let mut session = connect(endpoint).await?;
-    session.ping().await?;
-    Ok(Probe {
-        version: session.client.server_version().map(|v| v.to_string()),
-    })
+    let client = session.client.clone();
+    let info = CustomCommand::new_static("INFO", ClusterHash::FirstKey, false);
+    let info: String = session.call("INFO", client.custom(info, vec!["server"])).await?;
+    match version(&info) {
+        Some(version) => Ok(Probe {
+            version: Some(version),
+        }),
+        None => Err(Error::wrong("INFO", "redis_version", info)),
+    }
 }
 
 pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), Stop> {
@@ -46,6 +52,17 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
     let written = run.step("SET/GET", set_and_get(&mut session, &key)).await;
     let removed = run.remove("DEL", delete(endpoint, &key)).await;
     written.and(removed)
+}
+
+/// The version in the answer to `INFO`; Valkey tells its own beside that of the Redis it is compatible with.
+fn version(info: &str) -> Option<String> {
+    let field = |name: &str| {
+        info.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+    };
+    field("valkey_version")
+        .or_else(|| field("redis_version"))
+        .map(shorten)
 }
 
 /// A connection with the password has been accepted before this; one without must not be.
@@ -140,5 +157,19 @@ fn failed(what: &'static str, error: RedisError) -> Error {
     match error.kind() {
         ErrorKind::Auth => Error::unauthorized(what, error.details()),
         _ => Error::protocol(what, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn valkey_tells_its_own_version() {
+        let redis = "# Server\r\nredis_version:8.2.3\r\nos:Linux\r\n";
+        let valkey = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n";
+        assert_eq!(version(redis).as_deref(), Some("8.2.3"));
+        assert_eq!(version(valkey).as_deref(), Some("9.1.2"));
+        assert_eq!(version("-ERR"), None);
     }
 }
