@@ -43,13 +43,15 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
         .await
         .map(drop)
     };
-    let removed = run.remove("KV delete", delete).await;
+    let removed = run.remove("KV delete", &name, delete).await;
     written.and(removed)?;
 
     let registered = run
         .step("service registered and healthy", register(http, &name))
         .await;
-    let removed = run.remove("service deregistered", deregister(http, &name)).await;
+    let removed = run
+        .remove("service deregistered", &name, deregister(http, &name))
+        .await;
     registered.and(removed)
 }
 

@@ -30,10 +30,9 @@ pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
 }
 
 pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), Stop> {
-    let file = run
-        .step("folder", async { folder(endpoint) })
-        .await?
-        .join(format!("{}.duckdb", unique_name()));
+    let folder = run.step("folder", async { folder(endpoint) }).await?;
+    let name = format!("{}.duckdb", unique_name());
+    let file = folder.join(&name);
     let made = async {
         let path = file.clone();
         let open =
@@ -53,7 +52,7 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
     }
     .await;
     let removed = run
-        .remove("database file removed", blocking(move || remove(&file)))
+        .remove("database file removed", &name, blocking(move || remove(&file)))
         .await;
     made.and(removed)
 }

@@ -60,7 +60,7 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
     }
     .await;
     let removed = run
-        .remove("object and bucket deleted", remove(client, &bucket))
+        .remove("object and bucket deleted", &bucket, remove(client, &bucket))
         .await;
     made.and(removed)
 }

@@ -1,8 +1,11 @@
+use std::time::Duration;
+
 use isa_config::{Endpoint, EngineKind, Secret};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Packet, QoS,
     SubscribeReasonCode, TlsConfiguration, Transport,
 };
+use tokio::time::timeout;
 
 use crate::{
     Error, Probe,
@@ -11,6 +14,9 @@ use crate::{
     run::{Run, Stop, unique_name},
     tls,
 };
+
+/// How long a broker may take to send what it kept.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A connection that moves only while it is waited for.
 struct Session {
@@ -32,12 +38,9 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
     run.step("QoS 1 round trip", round_trip(&mut session)).await?;
 
     let topic = unique_name();
-    let kept = run
-        .step("retained message kept", retained(&mut session, &topic))
-        .await;
-    session.close().await;
+    let kept = run.step("retained message kept", retained(session, &topic)).await;
     let removed = run
-        .remove("retained message removed", forget(endpoint, &topic))
+        .remove("retained message removed", &topic, forget(endpoint, &topic))
         .await;
     kept.and(removed)
 }
@@ -117,7 +120,8 @@ async fn round_trip(session: &mut Session) -> Result<(), Error> {
 }
 
 /// Leaves a message for those who subscribe later, and is one of them.
-async fn retained(session: &mut Session, topic: &str) -> Result<(), Error> {
+async fn retained(mut session: Session, topic: &str) -> Result<(), Error> {
+    let what = "receive the retained message";
     session.retain(topic, topic).await?;
     session
         .client
@@ -128,7 +132,15 @@ async fn retained(session: &mut Session, topic: &str) -> Result<(), Error> {
         Packet::Publish(message) => message.topic == topic && message.retain && message.payload == topic,
         _ => false,
     };
-    session.wait("receive the retained message", kept).await
+    match timeout(PATIENCE, session.wait(what, kept)).await {
+        Ok(received) => received?,
+        Err(_) => {
+            let got = format!("nothing within {PATIENCE:?}; does the broker keep retained messages?");
+            return Err(Error::wrong(what, topic, got));
+        }
+    }
+    session.close().await;
+    Ok(())
 }
 
 async fn forget(endpoint: &Endpoint, topic: &str) -> Result<(), Error> {

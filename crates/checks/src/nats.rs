@@ -42,7 +42,7 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
     }
     .await;
     let removed = run
-        .remove("JetStream stream deleted", delete(&context, &name))
+        .remove("JetStream stream deleted", &name, delete(&context, &name))
         .await;
     made.and(removed)
 }

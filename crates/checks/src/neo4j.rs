@@ -24,7 +24,7 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
         run.step("node read back", read(graph, &id)).await
     }
     .await;
-    let removed = run.remove("node deleted", delete(graph, &id)).await;
+    let removed = run.remove("node deleted", &id, delete(graph, &id)).await;
     made.and(removed)
 }
 

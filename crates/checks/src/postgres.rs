@@ -34,8 +34,11 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
             .await
     }
     .await;
-    // On a connection of its own: the first may be waiting for an answer that does not come.
-    let removed = run.remove("DROP SCHEMA", drop_schema(endpoint, &schema)).await;
+    // On a connection of its own: the first may be waiting for an answer that does not come, holding locks.
+    drop(session);
+    let removed = run
+        .remove("DROP SCHEMA", &schema, drop_schema(endpoint, &schema))
+        .await;
     made.and(removed)
 }
 

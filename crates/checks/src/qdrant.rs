@@ -45,7 +45,7 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
             .map(drop)
             .map_err(|e| failed("delete the collection", e))
     };
-    let removed = run.remove("collection deleted", delete).await;
+    let removed = run.remove("collection deleted", &name, delete).await;
     made.and(removed)
 }
 

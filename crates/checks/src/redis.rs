@@ -50,7 +50,7 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
 
     let key = unique_name();
     let written = run.step("SET/GET", set_and_get(&mut session, &key)).await;
-    let removed = run.remove("DEL", delete(endpoint, &key)).await;
+    let removed = run.remove("DEL", &key, delete(endpoint, &key)).await;
     written.and(removed)
 }
 

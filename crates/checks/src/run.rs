@@ -73,23 +73,25 @@ impl<'a> Run<'a> {
         work: impl Future<Output = Result<T, Error>>,
     ) -> impl Future<Output = Result<T, Stop>> {
         // Boxed before anything holds it: what the clients do is large.
-        self.record(name, self.limit * 4 / 5, Box::pin(work))
+        self.take(name, self.limit * 4 / 5, None, Box::pin(work))
     }
 
-    /// Removes what a step has made, or may have made before it failed. Call it whatever became of that step, with
-    /// work that succeeds when there is nothing to remove.
+    /// Removes what a step has made, or may have made before it failed, by its unique name. Call it whatever became
+    /// of that step, with work that succeeds when there is nothing to remove.
     pub(crate) fn remove(
         &mut self,
         name: &str,
+        made: &str,
         work: impl Future<Output = Result<(), Error>>,
     ) -> impl Future<Output = Result<(), Stop>> {
-        self.record(name, self.limit, Box::pin(work))
+        self.take(name, self.limit, Some(made), Box::pin(work))
     }
 
-    async fn record<T>(
+    async fn take<T>(
         &mut self,
         name: &str,
         limit: Duration,
+        made: Option<&str>,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Stop> {
         let began = Instant::now();
@@ -99,17 +101,15 @@ impl<'a> Run<'a> {
         };
         let (value, error) = match outcome {
             Ok(value) => (Ok(value), None),
-            Err(error) => (
-                Err(Stop),
-                Some(
-                    diagnose(self.kind, self.endpoint, error, diagnosis_limit(self.limit))
-                        .await
-                        .explain(),
-                ),
-            ),
+            Err(error) => {
+                let error = diagnose(self.kind, self.endpoint, error, diagnosis_limit(self.limit)).await;
+                let left = made.map_or_else(String::new, |made| format!("; {made} may be left behind"));
+                (Err(Stop), Some(error.explain() + &left))
+            }
         };
+        let name = name.to_owned();
         self.steps.push(Step {
-            name: name.to_owned(),
+            name,
             took: began.elapsed(),
             error,
         });
@@ -141,18 +141,22 @@ mod tests {
         run.step("hang", std::future::pending::<Result<(), Error>>())
             .await
             .unwrap_err();
-        run.remove("remove", async { Ok(()) }).await.unwrap();
+        run.remove("remove", "this", async { Ok(()) }).await.unwrap();
+        run.remove("remove", "that", async { Err(Error::wrong("remove", 1, 2)) })
+            .await
+            .unwrap_err();
         let report = run.finish();
-        assert!(!report.ok());
-        assert!(
-            report.steps[0]
-                .error
-                .as_ref()
-                .unwrap()
-                .contains("not done within"),
-            "{report:?}"
+        let errors: Vec<_> = report
+            .steps
+            .iter()
+            .map(|s| s.error.as_deref().unwrap_or_default())
+            .collect();
+        assert!(errors[0].starts_with("not done within"), "{errors:?}");
+        assert_eq!(
+            errors[1..],
+            ["", "remove: expected 1, got 2; that may be left behind"]
         );
-        assert_eq!(report.steps[1].error, None);
+        assert!(!report.ok());
     }
 
     #[test]
