@@ -58,7 +58,7 @@ impl Config {
     /// The name of the implementation that stands for this engine.
     pub fn implementation(&self, kind: EngineKind) -> &str {
         let chosen = self.engines.get(&kind).and_then(|e| e.implementation.as_deref());
-        chosen.unwrap_or(kind.implementations()[0])
+        chosen.unwrap_or_else(|| kind.implementations()[0])
     }
 }
 

@@ -63,6 +63,7 @@ impl Platform {
         state.create(&config)?;
         let lock = state.lock()?;
         let credentials = state.credentials()?;
+        process::raise_file_limit();
 
         let kinds = EngineKind::ALL
             .into_iter()

@@ -16,6 +16,7 @@ use std::{
 use nix::{
     sys::{
         prctl,
+        resource::{Resource, getrlimit, setrlimit},
         signal::{Signal, kill, killpg},
     },
     unistd::{self, Pid, User},
@@ -177,6 +178,16 @@ pub(crate) fn signal(pid: u32, signal: Signal) {
 /// Kills a child and whatever it started in its process group.
 pub(crate) fn kill_group(pid: u32) {
     let _ = killpg(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
+}
+
+/// Lets this process and the engines that inherit from it open as many files as the system allows.
+pub(crate) fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(e) = raised {
+        // Engines run with fewer; `isa doctor` says what is wanted.
+        tracing::warn!(error = %e, "cannot raise the limit of open files");
+    }
 }
 
 /// Resident memory of a process, in bytes.

@@ -343,12 +343,12 @@ async fn become_ready(inner: &Inner, ctx: &Ctx<'_>, limit: Duration) -> Result<(
             Ok(probe) => {
                 inner.set(kind, State::Ready, |e| {
                     e.message = None;
-                    e.version = probe.version.or(e.version.take());
+                    e.version = probe.version.or_else(|| e.version.take());
                 });
                 return Ok(());
             }
             Err(e) if Instant::now() >= deadline => {
-                return Err(format!("not ready within {} s: {e}", limit.as_secs()));
+                return Err(format!("not ready within {} s: {}", limit.as_secs(), e.explain()));
             }
             Err(_) => tokio::time::sleep(START_INTERVAL).await,
         }
@@ -359,9 +359,9 @@ async fn watch_once(inner: &Inner, kind: EngineKind, endpoint: &Endpoint) {
     match isa_checks::probe(kind, endpoint, PROBE_LIMIT).await {
         Ok(probe) => inner.set(kind, State::Ready, |e| {
             e.message = None;
-            e.version = probe.version.or(e.version.take());
+            e.version = probe.version.or_else(|| e.version.take());
         }),
-        Err(e) => inner.set(kind, State::Unresponsive, |s| s.message = Some(e.to_string())),
+        Err(e) => inner.set(kind, State::Unresponsive, |s| s.message = Some(e.explain())),
     }
 }
 

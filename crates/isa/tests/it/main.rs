@@ -1,5 +1,7 @@
 //! The platform's tests: the program as a user runs it, with real engines, and every fault that it must survive.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands, its helpers too")]
+
 mod cli;
 mod data;
 mod faults;
