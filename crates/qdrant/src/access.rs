@@ -1,0 +1,68 @@
+//! Who may call: one API key for both protocols.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
+use isa_config::Secret;
+use tonic::Status;
+
+use crate::rest;
+
+/// Open to all, as in Qdrant.
+const OPEN: [&str; 7] = [
+    "/",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/qdrant.Qdrant/HealthCheck",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+];
+
+/// Lets a request through that carries the key, as `api-key: KEY` or `authorization: Bearer KEY`.
+pub(crate) async fn check(State(key): State<Option<Secret>>, request: Request, next: Next) -> Response {
+    let Some(key) = key else {
+        return next.run(request).await;
+    };
+    if OPEN.contains(&request.uri().path()) {
+        return next.run(request).await;
+    }
+    let text = match offered(request.headers()) {
+        Some(offered) if equal(offered, key.expose().as_bytes()) => return next.run(request).await,
+        Some(_) => "Invalid API key or JWT",
+        None => "Must provide an API key or an Authorization bearer token",
+    };
+    if is_grpc(request.headers()) {
+        Status::unauthenticated(text).into_http()
+    } else {
+        rest::error(StatusCode::UNAUTHORIZED, text, Instant::now())
+    }
+}
+
+fn offered(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(key) = headers.get("api-key") {
+        return Some(key.as_bytes());
+    }
+    headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .strip_prefix("Bearer ")
+        .map(str::as_bytes)
+}
+
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Takes as long for a key that is wrong at its first byte as for one that is wrong at its last.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+}

@@ -1,0 +1,103 @@
+//! Qdrant's gRPC API. Messages and server stubs are those that Qdrant's own client crate carries.
+
+mod collections;
+mod config;
+mod filter;
+mod index;
+mod points;
+mod query;
+mod update;
+mod values;
+
+use std::time::Instant;
+
+use axum::Router;
+use qdrant_client::qdrant as pb;
+use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
+
+use self::pb::{
+    collections_server::CollectionsServer,
+    points_server::PointsServer,
+    qdrant_server::{Qdrant, QdrantServer},
+};
+use crate::{
+    VERSION,
+    engine::Engine,
+    service::{Failure, Service},
+};
+
+pub(crate) fn router(engine: Engine, max_request_bytes: usize) -> Router {
+    // Reports the server itself, as empty name, as serving.
+    let (_, health) = tonic_health::server::health_reporter();
+    let api = Api { engine };
+    macro_rules! server {
+        ($server:ident) => {
+            $server::new(api.clone())
+                .max_decoding_message_size(max_request_bytes)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .send_compressed(CompressionEncoding::Gzip)
+        };
+    }
+    Routes::new(health)
+        .add_service(server!(QdrantServer))
+        .add_service(server!(CollectionsServer))
+        .add_service(server!(PointsServer))
+        .prepare()
+        .into_axum_router()
+}
+
+/// Implements the three services.
+#[derive(Clone)]
+struct Api {
+    engine: Engine,
+}
+
+impl Api {
+    /// Runs a call; `respond` puts its result and the seconds it took into the response.
+    async fn call<T: Send + 'static, R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
+        respond: impl FnOnce(T, f64) -> R + Send + 'static,
+    ) -> Result<Response<R>, Status> {
+        let start = Instant::now();
+        let response = self.engine.run(move |service| {
+            let result = call(service)?;
+            // Here, because large answers take their time.
+            Ok(respond(result, start.elapsed().as_secs_f64()))
+        });
+        response.await.map(Response::new).map_err(status)
+    }
+}
+
+#[tonic::async_trait]
+impl Qdrant for Api {
+    async fn health_check(
+        &self,
+        _: Request<pb::HealthCheckRequest>,
+    ) -> Result<Response<pb::HealthCheckReply>, Status> {
+        Ok(Response::new(pb::HealthCheckReply {
+            title: "qdrant - vector search engine".into(),
+            version: VERSION.into(),
+            commit: None,
+        }))
+    }
+}
+
+fn status(failure: Failure) -> Status {
+    let text = failure.to_string();
+    match failure {
+        Failure::NotFound(_) => Status::not_found(text),
+        Failure::AlreadyExists(_) => Status::already_exists(text),
+        Failure::Invalid(_) => Status::invalid_argument(text),
+        Failure::Unsupported(_) => Status::unimplemented(text),
+        Failure::Busy(_) => Status::unavailable(text),
+        Failure::Internal(_) => {
+            tracing::error!(%failure, "a gRPC request failed");
+            Status::internal(text)
+        }
+    }
+}
+
+fn unsupported<T>(method: &str) -> Result<Response<T>, Status> {
+    Err(status(Failure::Unsupported(method.to_owned())))
+}

@@ -1,0 +1,136 @@
+//! Qdrant's REST API.
+
+mod collections;
+mod input;
+mod output;
+mod points;
+mod query;
+mod reply;
+mod search;
+
+use std::time::Instant;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, Uri},
+    response::Response,
+    routing::{any, delete, get, post, put},
+};
+use serde_json::{Value, json};
+
+pub(crate) use self::reply::error;
+use crate::{VERSION, engine::Engine};
+
+pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
+    let collection = Router::new()
+        .route(
+            "/",
+            get(collections::info)
+                .put(collections::create)
+                .delete(collections::delete),
+        )
+        // Aliases are changed by a POST to `/collections/aliases`.
+        .route("/", post(unsupported).patch(unsupported))
+        .route("/exists", get(collections::exists))
+        .route("/index", put(collections::create_index))
+        .route("/index/{field}", delete(collections::delete_index))
+        .route("/points", put(points::upsert).post(points::retrieve))
+        .route("/points/{id}", get(points::get))
+        .route("/points/delete", post(points::delete))
+        .route("/points/vectors", put(points::update_vectors))
+        .route("/points/vectors/delete", post(points::delete_vectors))
+        .route(
+            "/points/payload",
+            post(points::set_payload).put(points::overwrite_payload),
+        )
+        .route("/points/payload/delete", post(points::delete_payload))
+        .route("/points/payload/clear", post(points::clear_payload))
+        .route("/points/batch", post(points::batch))
+        .route("/points/scroll", post(points::scroll))
+        .route("/points/count", post(points::count))
+        .route("/points/search", post(search::search))
+        .route("/points/search/batch", post(search::search_batch))
+        .route("/points/query", post(search::query))
+        .route("/points/query/batch", post(search::query_batch))
+        .route("/facet", post(points::facet));
+    // The rest of Qdrant's API, so that it is told apart from what does not exist.
+    let collection = [
+        "/aliases",
+        "/cluster",
+        "/optimizations",
+        "/points/discover",
+        "/points/discover/batch",
+        "/points/query/groups",
+        "/points/recommend",
+        "/points/recommend/batch",
+        "/points/recommend/groups",
+        "/points/search/groups",
+        "/points/search/matrix/offsets",
+        "/points/search/matrix/pairs",
+        "/shards",
+        "/shards/{*rest}",
+        "/snapshots",
+        "/snapshots/{*rest}",
+        "/vectors/{*rest}",
+    ]
+    .into_iter()
+    .fold(collection, |router, path| router.route(path, any(unsupported)));
+    let router = Router::new()
+        .route("/", get(version))
+        .route("/collections", get(collections::list))
+        .nest("/collections/{name}", collection);
+    [
+        "/aliases",
+        "/cluster",
+        "/cluster/{*rest}",
+        "/locks",
+        "/snapshots",
+        "/snapshots/{*rest}",
+        "/telemetry",
+        "/issues",
+    ]
+    .into_iter()
+    .fold(router, |router, path| router.route(path, any(unsupported)))
+    .method_not_allowed_fallback(wrong_method)
+    .fallback(not_found)
+    .layer(DefaultBodyLimit::max(max_body_bytes))
+    .with_state(engine)
+}
+
+/// Probes that the kubelet and load balancers send; open to all.
+pub(crate) fn health() -> Router {
+    let probe = |name: &'static str| get(move || async move { format!("{name} check passed\n") });
+    Router::new()
+        .route("/healthz", probe("healthz"))
+        .route("/livez", probe("livez"))
+        .route("/readyz", probe("readyz"))
+}
+
+async fn version() -> axum::Json<Value> {
+    axum::Json(json!({ "title": "qdrant - vector search engine", "version": VERSION }))
+}
+
+async fn unsupported(method: Method, uri: Uri) -> Response {
+    let text = format!(
+        "Not supported by the built-in vector engine: {method} {}",
+        uri.path()
+    );
+    error(StatusCode::NOT_IMPLEMENTED, text, Instant::now())
+}
+
+async fn not_found(method: Method, uri: Uri) -> Response {
+    error(
+        StatusCode::NOT_FOUND,
+        format!("Not found: {method} {}", uri.path()),
+        Instant::now(),
+    )
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{method} is not a method of {}", uri.path()),
+        Instant::now(),
+    )
+}
