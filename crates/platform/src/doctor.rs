@@ -127,7 +127,10 @@ fn free_ports(config: &Config) -> Finding {
 }
 
 fn disk(subject: &str, path: &Path, needed_mb: u64) -> Finding {
-    let existing = path.ancestors().find(|p| p.exists()).unwrap_or_else(|| Path::new("/"));
+    let existing = path
+        .ancestors()
+        .find(|p| p.exists())
+        .unwrap_or_else(|| Path::new("/"));
     match state::free_mb(existing) {
         Ok(free) if free < needed_mb => finding(
             subject,

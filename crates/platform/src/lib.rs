@@ -1,8 +1,11 @@
 //! The platform on one machine: finds, installs, starts, watches and stops its engines. The library behind `isa up`.
 
+mod catalog;
 pub mod control;
 pub mod doctor;
 mod engines;
+pub mod install;
+pub mod locate;
 pub mod logs;
 mod platform;
 pub mod ports;
@@ -10,6 +13,8 @@ mod process;
 mod state;
 pub mod status;
 mod supervisor;
+mod versions;
 
+pub use catalog::{Catalog, Entry, Source, catalog};
 pub use platform::{Error, Platform, wait_until_free};
 pub use state::{Error as StateError, Lock, StateDir, free_mb, mosquitto_options};

@@ -117,7 +117,7 @@ impl Launch {
 }
 
 /// Makes the kernel kill the child when the thread that starts it ends; `Spawner` is that thread.
-fn die_with_parent(command: &mut std::process::Command) {
+pub(crate) fn die_with_parent(command: &mut std::process::Command) {
     let parent = unistd::getpid();
     let arm = move || {
         // After the change of user, which would clear it again.
