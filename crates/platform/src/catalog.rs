@@ -135,6 +135,8 @@ pub struct Wheel {
 pub struct Go {
     /// The commands that are built, into `bin`.
     pub packages: Vec<String>,
+    /// How many modules are downloaded for it where none is there yet, to measure the progress.
+    pub modules: u64,
     /// Variables that the linker sets: upstream's own builds carry their version this way.
     #[serde(default)]
     pub stamps: BTreeMap<String, String>,

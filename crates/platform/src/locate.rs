@@ -350,3 +350,177 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
 pub(crate) fn executable(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use isa_config::EngineConfig;
+
+    use super::*;
+
+    /// A configuration whose cache is empty.
+    fn config(cache: &Path, kind: EngineKind, engine: EngineConfig) -> Config {
+        let mut config = Config {
+            cache_dir: cache.to_owned(),
+            ..Config::default()
+        };
+        config.engines.insert(kind, engine);
+        config
+    }
+
+    fn script(path: &Path, text: &str) {
+        fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn the_configuration_comes_first() {
+        let cache = tempfile::tempdir().unwrap();
+        let url = Some("redis://cache.example:6379".parse().unwrap());
+        let engine = EngineConfig {
+            url,
+            program: Some("/bin/true".into()),
+            ..EngineConfig::default()
+        };
+        let located = locate(
+            &config(cache.path(), EngineKind::Redis, engine),
+            EngineKind::Redis,
+        );
+        assert!(matches!(located, Located::External(e) if e.url == "redis://cache.example:6379"));
+
+        let program = cache.path().join("my-valkey");
+        script(&program, "echo 'Valkey server v=8.0.1 sha=0'");
+        let engine = EngineConfig {
+            program: Some(program.clone()),
+            implementation: Some("valkey".into()),
+            ..EngineConfig::default()
+        };
+        let located = locate(
+            &config(cache.path(), EngineKind::Redis, engine),
+            EngineKind::Redis,
+        );
+        let Located::Program(found) = located else {
+            panic!("{located:?}")
+        };
+        assert_eq!(
+            (found.program, found.source, found.version.as_str()),
+            (program, Source::Config, "8.0.1")
+        );
+
+        let engine = EngineConfig {
+            program: Some("/nowhere/redis".into()),
+            ..EngineConfig::default()
+        };
+        let located = locate(
+            &config(cache.path(), EngineKind::Redis, engine),
+            EngineKind::Redis,
+        );
+        let Located::Missing { why, how } = located else {
+            panic!("{located:?}")
+        };
+        assert_eq!(how, "correct engines.redis.program");
+        assert!(why.contains("/nowhere/redis"), "{why}");
+    }
+
+    #[test]
+    fn what_is_missing_says_how_to_get_it() {
+        let cache = tempfile::tempdir().unwrap();
+        let engine = EngineConfig {
+            implementation: Some("seaweedfs".into()),
+            ..EngineConfig::default()
+        };
+        let located = locate(
+            &config(cache.path(), EngineKind::Minio, engine),
+            EngineKind::Minio,
+        );
+        let Located::Missing { why, how } = located else {
+            panic!("{located:?}")
+        };
+        assert_eq!(why, "seaweedfs is neither on PATH nor installed");
+        assert_eq!(how, "install it with `isa engines install seaweedfs`");
+
+        let engine = EngineConfig {
+            implementation: Some("qdrant".into()),
+            ..EngineConfig::default()
+        };
+        let located = locate(
+            &config(cache.path(), EngineKind::Qdrant, engine),
+            EngineKind::Qdrant,
+        );
+        assert!(
+            matches!(&located, Located::Missing { how, .. } if how.contains("on PATH")),
+            "{located:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_built_in_is_always_there() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = Config {
+            cache_dir: cache.path().to_owned(),
+            ..Config::default()
+        };
+        let located = locate(&config, EngineKind::Duckdb);
+        assert!(matches!(located, Located::BuiltIn { .. }), "{located:?}");
+        let located = locate(&config, EngineKind::Qdrant);
+        let Located::Program(found) = located else {
+            panic!("{located:?}")
+        };
+        assert_eq!(
+            (found.implementation.as_str(), found.source),
+            ("builtin", Source::BuiltIn)
+        );
+    }
+
+    #[test]
+    fn postgres_without_pgvector_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("bin/postgres");
+        fs::create_dir_all(program.parent().unwrap()).unwrap();
+        script(&program, "");
+        let why = usable(EngineKind::Postgres, &program).unwrap_err();
+        assert!(why.contains("pgvector"), "{why}");
+        fs::create_dir_all(folder.path().join("share/extension")).unwrap();
+        fs::write(folder.path().join("share/extension/vector.control"), "").unwrap();
+        assert_eq!(usable(EngineKind::Postgres, &program), Ok(()));
+    }
+
+    #[test]
+    fn tools_are_found_beside_the_program_and_in_the_folders_of_the_catalog() {
+        let root = tempfile::tempdir().unwrap();
+        let found = Program {
+            implementation: "mosquitto".into(),
+            program: root.path().join("usr/sbin/mosquitto"),
+            root: Some(root.path().to_owned()),
+            source: Source::Cache,
+            env: Vec::new(),
+            version: "2".into(),
+        };
+        for path in ["usr/sbin/beside-it", "usr/bin/in-tools"] {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            script(&path, "");
+        }
+        assert_eq!(
+            tool(&found, "beside-it"),
+            Some(root.path().join("usr/sbin/beside-it"))
+        );
+        assert_eq!(
+            tool(&found, "in-tools"),
+            Some(root.path().join("usr/bin/in-tools"))
+        );
+        assert!(tool(&found, "sh").is_some(), "PATH is the last resort");
+        assert_eq!(tool(&found, "no-such-tool-of-isa"), None);
+    }
+
+    #[test]
+    fn the_major_version_of_java_is_read() {
+        for (version, major) in [
+            ("17.0.15", Some(17)),
+            ("1.8.0_382", Some(8)),
+            ("25-ea", Some(25)),
+            ("unknown", None),
+        ] {
+            assert_eq!(java_major(version), major, "{version}");
+        }
+    }
+}

@@ -75,7 +75,7 @@ pub(crate) fn remembered(
 }
 
 fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or(path);
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
     new.write_all(text)?;
     new.persist(path)?;

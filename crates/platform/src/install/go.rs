@@ -31,10 +31,10 @@ const MODULES: [(&str, &str, &str); 3] = [
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(1800);
 const BUILD_LIMIT: Duration = Duration::from_secs(5400);
 
-/// The Go modules that the catalog's entries are built by.
-#[cfg(test)]
-pub(super) fn module_names() -> impl Iterator<Item = &'static str> {
-    MODULES.iter().map(|(name, ..)| *name)
+/// go.mod and go.sum of an entry.
+pub(super) fn module(name: &str) -> Option<(&'static str, &'static str)> {
+    let (_, go_mod, go_sum) = MODULES.iter().find(|(module, ..)| *module == name)?;
+    Some((go_mod, go_sum))
 }
 
 pub(super) async fn install(
@@ -48,6 +48,7 @@ pub(super) async fn install(
     let packages = {
         let _permit = limits.downloads.acquire().await;
         report.message("downloading its Go modules");
+        report.started(Some(source.modules), Unit::Modules);
         download(entry, source, staging, report).await?
     };
     let _permit = match limits.builds.try_acquire() {
@@ -80,7 +81,7 @@ pub(super) async fn install(
 }
 
 fn write_module(entry: &Entry, staging: &Staging) -> Result<(), Error> {
-    let Some((_, go_mod, go_sum)) = MODULES.iter().find(|(name, ..)| *name == entry.name) else {
+    let Some((go_mod, go_sum)) = module(&entry.name) else {
         return Err(Error::Archive {
             file: format!("go/{}", entry.name),
             why: "isa has no such module".into(),
@@ -106,16 +107,16 @@ async fn download(
     );
     let mut command = go(staging, "list");
     command.args(["-mod=readonly", "-deps"]).args(&source.packages);
-    let mut packages = BTreeSet::new();
+    let (mut packages, mut modules) = (BTreeSet::new(), 0);
     tool.run(command, |stream, line| match stream {
         Stream::Out => {
             packages.insert(line.to_owned());
         }
-        Stream::Err => {
-            if let Some(module) = line.strip_prefix("go: downloading ") {
-                report.message(format!("downloading {module}"));
-            }
+        Stream::Err if line.starts_with("go: downloading ") => {
+            modules += 1;
+            report.advanced(modules);
         }
+        Stream::Err => {}
     })
     .await?;
     Ok(packages)

@@ -67,6 +67,9 @@ pub enum EventKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Bytes,
+    /// Go modules to download.
+    Modules,
+    /// Go packages to compile.
     Packages,
     Files,
 }

@@ -44,7 +44,7 @@ pub(super) async fn install(
     let (path, root, wheel) = (staging.work().join(&wheel.file), staging.root(), wheel.clone());
     blocking(move || {
         if !path.is_file() {
-            let got: Vec<_> = files_in(path.parent().unwrap_or(Path::new("")))?
+            let got: Vec<_> = files_in(path.parent().unwrap_or(&path))?
                 .iter()
                 .filter_map(|f| f.file_name()?.to_str().map(str::to_owned))
                 .collect();
