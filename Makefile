@@ -44,6 +44,7 @@ unit: deps ## Unit tests and the crates' own tests
 	cargo test --locked --workspace --exclude isa
 
 suite: engines ## The platform's tests: every engine, every fault
+	@./isa engines install seaweedfs valkey
 	cargo test --locked --package isa
 
 bench-up: engines ## Time and memory of `isa up` and `isa status`

@@ -25,7 +25,7 @@ pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
     blocking(move || fs::read_dir(&folder).map(drop).during("open the folder")).await?;
     let version = VERSION.get_or_try_init(|| blocking(version)).await?;
     Ok(Probe {
-        version: Some(version.clone()),
+        version: Some(version.trim_start_matches('v').to_owned()),
     })
 }
 
