@@ -17,4 +17,4 @@ mod versions;
 
 pub use catalog::{Catalog, Entry, Source, catalog};
 pub use platform::{Error, Platform, wait_until_free};
-pub use state::{Error as StateError, Lock, StateDir, free_mb, mosquitto_options};
+pub use state::{Error as StateError, Lock, StateDir, free_mb, mosquitto_clients};

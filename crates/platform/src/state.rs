@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use isa_config::{Config, Endpoints, EngineKind, Secret};
+use isa_config::{Config, Endpoint, Endpoints, EngineKind, Secret};
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -310,24 +310,24 @@ pub(crate) fn private_dir(path: &Path, owner: Option<RunAs>) -> Result<(), Error
     make().map_err(|e| io_error("make the folder", path, e))
 }
 
-/// A file of options for `mosquitto_pub` and `mosquitto_sub` that gives them the user name and password, which would
-/// show in the process list as arguments; none where the broker has no accounts.
-pub fn mosquitto_options(
+/// A folder to be `XDG_CONFIG_HOME` of `mosquitto_pub`, `mosquitto_sub` and `mosquitto_rr`, which find address, user
+/// name and password there: as arguments, the password would show in the process list.
+pub fn mosquitto_clients(
     state: &StateDir,
-    endpoint: &isa_config::Endpoint,
-) -> Result<Option<PathBuf>, Error> {
-    let (Some(username), Some(password)) = (&endpoint.username, &endpoint.password) else {
-        return Ok(None);
-    };
-    let folder = state.conf(EngineKind::Mosquitto);
+    host: &str,
+    port: &str,
+    endpoint: &Endpoint,
+) -> Result<PathBuf, Error> {
+    let folder = state.conf(EngineKind::Mosquitto).join("clients");
     private_dir(&folder, None)?;
-    let path = folder.join("client-options");
-    write_private(
-        &path,
-        format!("-u {username}\n-P {}\n", password.expose()).as_bytes(),
-        None,
-    )?;
-    Ok(Some(path))
+    let mut options = format!("-h {host}\n-p {port}\n");
+    if let (Some(username), Some(password)) = (&endpoint.username, &endpoint.password) {
+        options.push_str(&format!("-u {username}\n-P {}\n", password.expose()));
+    }
+    for tool in ["mosquitto_pub", "mosquitto_sub", "mosquitto_rr"] {
+        write_private(&folder.join(tool), options.as_bytes(), None)?;
+    }
+    Ok(folder)
 }
 
 /// Space that this user can still fill on the disk of `path`, in MiB.

@@ -1,10 +1,10 @@
 //! `isa exec`
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     os::unix::process::CommandExt,
     path::Path,
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context, bail};
@@ -36,13 +36,13 @@ pub(super) fn run(config: &Config, options: &Exec) -> anyhow::Result<ExitCode> {
         }
         _ => None,
     };
-    let mut command =
-        std::process::Command::new(own.as_ref().map_or(name.as_os_str(), |path| path.as_os_str()));
+    let mut command = Command::new(own.as_ref().map_or(name.as_os_str(), |path| path.as_os_str()));
     if let Located::Program(program) = &located {
         command.envs(program.env.iter().map(|(k, v)| (k, v)));
     }
     command.envs(env::variables(kind, endpoint));
-    command.args(addressing(&state, kind, endpoint, name)?).args(args);
+    address(&mut command, &state, kind, endpoint, name)?;
+    command.args(args);
     // Replaces this process, so that signals, the terminal and the exit code are the command's own.
     let error = command.exec();
     if error.kind() == std::io::ErrorKind::NotFound {
@@ -55,30 +55,31 @@ pub(super) fn run(config: &Config, options: &Exec) -> anyhow::Result<ExitCode> {
     Err(error).with_context(|| format!("cannot run {}", name.display()))
 }
 
-/// Arguments for the tools that read no address from the environment. Passwords are never among them.
-fn addressing(
+/// Tells the tools that read no address from the environment, in the way that each has. Passwords are never arguments.
+fn address(
+    command: &mut Command,
     state: &StateDir,
     kind: EngineKind,
     endpoint: &Endpoint,
     name: &OsStr,
-) -> anyhow::Result<Vec<OsString>> {
+) -> anyhow::Result<()> {
     let name = Path::new(name).file_name().unwrap_or_default().to_string_lossy();
     let url = url::Url::parse(&endpoint.url).context("the endpoint's URL")?;
-    let host = url.host_str().unwrap_or("127.0.0.1").to_owned();
+    let host = url.host_str().unwrap_or("127.0.0.1");
     let port = url.port().map(|p| p.to_string()).unwrap_or_default();
-    Ok(match (kind, name.as_ref()) {
+    match (kind, name.as_ref()) {
         (EngineKind::Redis, "redis-cli" | "valkey-cli" | "redis-benchmark" | "valkey-benchmark") => {
-            vec!["-h".into(), host.into(), "-p".into(), port.into()]
+            command.args(["-h", host, "-p", &port]);
         }
         (EngineKind::Mosquitto, "mosquitto_pub" | "mosquitto_sub" | "mosquitto_rr") => {
-            let mut args: Vec<OsString> = vec!["-h".into(), host.into(), "-p".into(), port.into()];
-            if let Some(options) = isa_platform::mosquitto_options(state, endpoint)? {
-                args.extend(["-o".into(), options.into_os_string()]);
-            }
-            args
+            command.env(
+                "XDG_CONFIG_HOME",
+                isa_platform::mosquitto_clients(state, host, &port, endpoint)?,
+            );
         }
-        _ => Vec::new(),
-    })
+        _ => {}
+    }
+    Ok(())
 }
 
 fn hint(kind: EngineKind) -> &'static str {

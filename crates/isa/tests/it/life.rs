@@ -13,8 +13,14 @@ use crate::{data, isa};
 #[test]
 fn detached_platform_is_used_and_stopped_from_other_terminals() {
     let isa = isa();
-    let up = isa.ok(&["up", "--detach", "--free-ports", "--only", "redis,postgres,nats"]);
-    assert!(up.stdout.contains("3 of 3 engines ready"), "{up:?}");
+    let up = isa.ok(&[
+        "up",
+        "--detach",
+        "--free-ports",
+        "--only",
+        "redis,postgres,nats,mosquitto",
+    ]);
+    assert!(up.stdout.contains("4 of 4 engines ready"), "{up:?}");
     assert!(up.stdout.contains("isa down"), "{up:?}");
     let second = isa.run(&["up", "--only", "redis"]);
     assert_eq!(second.code, Some(1));
@@ -34,6 +40,19 @@ fn detached_platform_is_used_and_stopped_from_other_terminals() {
     assert_eq!(failed.code, Some(1), "the command's own exit code");
     let missing = isa.run(&["exec", "redis", "--", "no-such-tool"]);
     assert!(missing.stderr.contains("no-such-tool"), "{missing:?}");
+
+    isa.ok(&[
+        "exec",
+        "mosquitto",
+        "--",
+        "mosquitto_pub",
+        "-t",
+        "a",
+        "-m",
+        "b",
+        "-q",
+        "1",
+    ]);
 
     // The variables of `status -o env` work in a shell.
     let mut shell = std::process::Command::new("sh");

@@ -86,7 +86,12 @@ fn a_full_disk_is_named_before_the_start_and_survived_after_it() {
     let up = run(&["up", "--detach", "--free-ports", "--only", "redis,nats,postgres"]);
     assert_eq!(up.code, Some(0), "{up:?}");
     let filler = place.join("filler");
-    let fill = || Command::new("dd").args(["if=/dev/zero", "bs=4k"]).arg(format!("of={}", filler.display())).output();
+    let fill = || {
+        Command::new("dd")
+            .args(["if=/dev/zero", "bs=4k"])
+            .arg(format!("of={}", filler.display()))
+            .output()
+    };
     fill().unwrap();
     assert_eq!(run(&["status"]).code, Some(0), "status answers on a full disk");
     // What an engine can still do without space is its own affair; isa must say so and stay.
@@ -95,7 +100,10 @@ fn a_full_disk_is_named_before_the_start_and_survived_after_it() {
     fill().unwrap();
     let refused = run(&["up", "--detach", "--free-ports", "--only", "redis"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("MiB are free") || refused.stderr.contains("disk is full"), "{refused:?}");
+    assert!(
+        refused.stderr.contains("MiB are free") || refused.stderr.contains("disk is full"),
+        "{refused:?}"
+    );
     fs::remove_file(&filler).unwrap();
     let up = run(&["up", "--detach", "--free-ports", "--only", "redis,nats,postgres"]);
     assert_eq!(up.code, Some(0), "it recovers when there is space again: {up:?}");
