@@ -472,6 +472,25 @@ mod tests {
     }
 
     #[test]
+    fn finding_everything_again_is_a_matter_of_milliseconds() {
+        let cache = tempfile::tempdir().unwrap();
+        let config = Config {
+            cache_dir: cache.path().to_owned(),
+            ..Config::default()
+        };
+        let all = || EngineKind::ALL.map(|kind| locate(&config, kind));
+        let first = all();
+        let started = std::time::Instant::now();
+        assert_eq!(all(), first);
+        // Ten times what it takes, for a machine that is busy.
+        assert!(
+            started.elapsed() < Duration::from_millis(50),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+
+    #[test]
     fn postgres_without_pgvector_is_passed_over() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("bin/postgres");
