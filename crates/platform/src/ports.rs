@@ -57,8 +57,8 @@ impl fmt::Display for Busy {
 
 /// Some ports cannot be used; names each and the way out.
 #[derive(Debug, thiserror::Error)]
-#[error("{list}; stop what holds them, move an engine with --port {example}=0 (0 picks a free port), or use --free-ports",
-    list = .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+#[error("these ports cannot be used:\n  {list}\nStop what holds them, move an engine with --port {example}=0 (0 picks a free port), or use --free-ports",
+    list = .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "),
     example = .0.first().map_or_else(String::new, |b| format!("{}.{}", b.engine, b.name)))]
 pub struct PortsBusy(pub Vec<Busy>);
 

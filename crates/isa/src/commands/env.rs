@@ -3,7 +3,8 @@
 use isa_config::{Endpoint, EngineKind};
 use url::Url;
 
-/// The variables of one engine: `ISA_<ENGINE>_URL` with the credentials in it, and what its tools expect.
+/// The variables of one engine: `<ENGINE>_URL` with the credentials in it, and what its tools expect. None begins with
+/// `ISA_`: those are `isa`'s own configuration.
 pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, String)> {
     let username = endpoint.username.clone().unwrap_or_default();
     let password = endpoint
@@ -24,7 +25,7 @@ pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, S
         .unwrap_or_default();
     let url = |name: &str| endpoint.urls.get(name).cloned().unwrap_or_default();
 
-    let mut all = vec![(format!("ISA_{}_URL", kind.name().to_uppercase()), full.clone())];
+    let mut all = vec![(format!("{}_URL", kind.name().to_uppercase()), full.clone())];
     let mut add = |name: &str, value: &str| {
         if !value.is_empty() {
             all.push((name.to_owned(), value.to_owned()));
@@ -36,7 +37,6 @@ pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, S
             add("CONSUL_HTTP_TOKEN", &password);
         }
         EngineKind::Redis => {
-            add("REDIS_URL", &full);
             add("REDISCLI_AUTH", &password);
         }
         EngineKind::Minio => {
@@ -47,7 +47,6 @@ pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, S
             add("MC_HOST_isa", &full);
         }
         EngineKind::Nats => {
-            add("NATS_URL", &endpoint.url);
             add("NATS_USER", &username);
             add("NATS_PASSWORD", &password);
         }
@@ -67,7 +66,6 @@ pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, S
             add("PGDATABASE", &database);
         }
         EngineKind::Qdrant => {
-            add("QDRANT_URL", &endpoint.url);
             add("QDRANT_GRPC_URL", &url("grpc"));
             add("QDRANT_API_KEY", &password);
         }
@@ -82,7 +80,6 @@ pub(super) fn variables(kind: EngineKind, endpoint: &Endpoint) -> Vec<(String, S
             add("LOKI_ORG_ID", "isa");
         }
         EngineKind::Grafana => {
-            add("GRAFANA_URL", &endpoint.url);
             add("GRAFANA_USER", &username);
             add("GRAFANA_PASSWORD", &password);
         }

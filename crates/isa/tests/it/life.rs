@@ -59,7 +59,7 @@ fn detached_platform_is_used_and_stopped_from_other_terminals() {
     shell
         .args([
             "-c",
-            r#"eval "$("$0" status -o env)"; echo "$PGUSER $ISA_REDIS_URL""#,
+            r#"eval "$("$0" status -o env)"; "$0" status >&2 && echo "$PGUSER $REDIS_URL""#,
             env!("CARGO_BIN_EXE_isa"),
         ])
         .current_dir(isa.folder());
