@@ -117,6 +117,7 @@ impl Maintenance {
                 }
             }
             if checkpoint {
+                service.storage().recycle();
                 next_checkpoint = Instant::now() + CHECKPOINT_EVERY;
             }
         }

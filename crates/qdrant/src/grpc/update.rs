@@ -59,7 +59,7 @@ pub(super) fn update_vectors(
         .enumerate()
         .map(point)
         .collect::<Result<_, _>>()
-        .map(Update::UpdateVectors)
+        .map(Update::SetVectors)
 }
 
 pub(super) fn delete_vectors(

@@ -187,7 +187,7 @@ impl UpdateVectors {
             ("shard_key", self.shard_key.is_some()),
             ("update_filter", self.update_filter.is_some()),
         ])?;
-        Ok(Update::UpdateVectors(self.points))
+        Ok(Update::SetVectors(self.points))
     }
 }
 

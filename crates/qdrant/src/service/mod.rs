@@ -190,9 +190,12 @@ impl Service {
     pub(crate) fn search(&self, name: &str, searches: Vec<Search>) -> Result<Vec<Vec<ScoredPoint>>, Failure> {
         check::batch("searches", searches.len())?;
         self.with(name, |shard, config| {
-            let one = |search| {
+            let one = |search: Search| {
+                let (offset, limit) = (search.offset, search.limit);
                 let request = search::resolve(shard.engine(), config, search)?;
-                shard.read(|engine| engine.query(request))
+                // The engine finds enough for the offset, but leaves it to its caller to skip that much.
+                let found = shard.read(|engine| engine.query(request))?;
+                Ok(found.into_iter().skip(offset).take(limit).collect())
             };
             searches.into_iter().map(one).collect()
         })

@@ -20,7 +20,7 @@ pub(crate) enum Selector {
 pub(crate) enum Update {
     Upsert(Vec<PointStructPersisted>),
     Delete(Selector),
-    UpdateVectors(Vec<PointVectorsPersisted>),
+    SetVectors(Vec<PointVectorsPersisted>),
     DeleteVectors {
         points: Selector,
         names: Vec<String>,

@@ -19,7 +19,7 @@ const CHUNK: usize = 10_000;
 pub(super) fn validate(config: &CollectionConfig, update: &mut Update) -> Result<(), Failure> {
     match update {
         Update::Upsert(points) => check::points(config, points),
-        Update::UpdateVectors(points) => {
+        Update::SetVectors(points) => {
             check::batch("points", points.len())?;
             points.iter_mut().enumerate().try_for_each(|(i, point)| {
                 check::stored_vectors(config, &format!("points[{i}].vector"), &mut point.vector)
@@ -64,7 +64,7 @@ pub(super) fn plan(engine: &EdgeShard, update: Update) -> Result<Vec<UpdateOpera
         Update::Delete(Selector::Filter(filter)) => {
             matching(engine, &filter)?.into_iter().map(delete).collect()
         }
-        Update::UpdateVectors(points) => {
+        Update::SetVectors(points) => {
             all_exist(engine, &points.iter().map(|point| point.id).collect::<Vec<_>>())?;
             let update = UpdateVectorsOp {
                 points,

@@ -167,3 +167,187 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     array.copy_from_slice(bytes);
     array
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use qdrant_edge::{
+        CreateIndex, DeletePayloadOp, FieldIndexOperations, KeywordIndexParams, Payload, PayloadFieldSchema,
+        PayloadOps, PayloadSchemaParams, PayloadSchemaType, PointId, PointIdsList, PointInsertOperations,
+        PointOperations, PointStructPersisted, PointVectorsPersisted, SetPayloadOp, SparseVector,
+        UpdateVectorsOp, VectorOperations, VectorPersisted, VectorStructPersisted, external::uuid::Uuid,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    /// One of each kind that goes to the journal, with values that are easily bent on the way.
+    fn operations() -> Vec<UpdateOperation> {
+        let ids = vec![
+            PointId::NumId(u64::MAX),
+            PointId::Uuid(Uuid::from_u128(7)),
+            PointId::NumId(0),
+        ];
+        let json = json!({ "f": 0.1, "big": i64::MAX, "u": u64::MAX, "nested": { "a": [null, true, "ż"] }, "e": {} });
+        let payload: Payload = serde_json::from_value(json).unwrap();
+        let dense = vec![0.1_f32, -0.0, f32::MIN_POSITIVE, f32::MAX, 1.0 / 3.0];
+        let sparse = SparseVector {
+            indices: vec![1, u32::MAX],
+            values: vec![0.3, -1e-30],
+        };
+        let named = HashMap::from([
+            ("dense".to_owned(), VectorPersisted::Dense(dense.clone())),
+            ("sparse".to_owned(), VectorPersisted::Sparse(sparse)),
+            (
+                "multi".to_owned(),
+                VectorPersisted::MultiDense(vec![dense.clone(), dense.clone()]),
+            ),
+            (String::new(), VectorPersisted::Dense(dense.clone())),
+        ]);
+        let vectors = [
+            VectorStructPersisted::Single(dense.clone()),
+            VectorStructPersisted::MultiDense(vec![dense.clone(), dense]),
+            VectorStructPersisted::Named(named),
+        ];
+        let point = |(id, vector): (&PointId, &VectorStructPersisted)| PointStructPersisted {
+            id: *id,
+            vector: vector.clone(),
+            payload: Some(payload.clone()),
+        };
+        let points: Vec<_> = ids.iter().zip(&vectors).map(point).collect();
+        let vectors = points
+            .iter()
+            .map(|p| PointVectorsPersisted {
+                id: p.id,
+                vector: p.vector.clone(),
+            })
+            .collect();
+        let set = SetPayloadOp {
+            payload,
+            points: Some(ids.clone()),
+            filter: None,
+            key: Some("a.b[]".parse().unwrap()),
+        };
+        let keyword = KeywordIndexParams {
+            is_tenant: Some(true),
+            ..Default::default()
+        };
+        let index = |schema| {
+            let index = CreateIndex {
+                field_name: "a.b".parse().unwrap(),
+                field_schema: Some(schema),
+            };
+            UpdateOperation::FieldIndexOperation(FieldIndexOperations::CreateIndex(index))
+        };
+        let keys = vec!["a".parse().unwrap(), "b.c".parse().unwrap()];
+        let delete_keys = DeletePayloadOp {
+            keys,
+            points: Some(ids.clone()),
+            filter: None,
+        };
+        vec![
+            UpdateOperation::PointOperation(PointOperations::UpsertPoints(
+                PointInsertOperations::PointsList(points),
+            )),
+            UpdateOperation::PointOperation(PointOperations::DeletePoints { ids: ids.clone() }),
+            UpdateOperation::VectorOperation(VectorOperations::UpdateVectors(UpdateVectorsOp {
+                points: vectors,
+                update_filter: None,
+            })),
+            UpdateOperation::VectorOperation(VectorOperations::DeleteVectors(
+                PointIdsList { points: ids.clone() },
+                vec!["dense".into(), String::new()],
+            )),
+            UpdateOperation::PayloadOperation(PayloadOps::SetPayload(set.clone())),
+            UpdateOperation::PayloadOperation(PayloadOps::OverwritePayload(set)),
+            UpdateOperation::PayloadOperation(PayloadOps::DeletePayload(delete_keys)),
+            UpdateOperation::PayloadOperation(PayloadOps::ClearPayload { points: ids }),
+            index(PayloadFieldSchema::FieldType(PayloadSchemaType::Integer)),
+            index(PayloadFieldSchema::FieldParams(PayloadSchemaParams::Keyword(
+                keyword,
+            ))),
+            UpdateOperation::FieldIndexOperation(FieldIndexOperations::DeleteIndex("a.b".parse().unwrap())),
+        ]
+    }
+
+    fn read(path: &Path) -> (Journal, Vec<UpdateOperation>) {
+        let mut read = Vec::new();
+        let journal = Journal::open(path, |operation| {
+            read.push(operation);
+            Ok::<_, io::Error>(())
+        });
+        (journal.unwrap(), read)
+    }
+
+    #[test]
+    fn every_operation_is_read_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        Journal::create(&path, 41).unwrap();
+        let (journal, read_before) = read(&path);
+        assert!(read_before.is_empty());
+        for (i, operation) in operations().iter().enumerate() {
+            let number = journal.append(&encode(operation).unwrap()).unwrap();
+            assert_eq!(number, 42 + i as u64);
+            journal.sync(number).unwrap();
+        }
+        let (again, found) = read(&path);
+        assert_eq!(found, operations());
+        assert_eq!(again.last(), 41 + found.len() as u64);
+
+        again.reset().unwrap();
+        assert_eq!(again.size(), 0);
+        let number = again.append(&encode(&operations()[1]).unwrap()).unwrap();
+        let (last, found) = read(&path);
+        assert_eq!((found.as_slice(), last.last()), (&operations()[1..2], number));
+    }
+
+    #[test]
+    fn a_record_that_a_crash_cut_short_is_dropped_and_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        Journal::create(&path, 0).unwrap();
+        let (journal, _) = read(&path);
+        let operations = operations();
+        for operation in &operations[..3] {
+            journal.append(&encode(operation).unwrap()).unwrap();
+        }
+        let whole = std::fs::read(&path).unwrap();
+        let last = RECORD_HEADER + encode(&operations[2]).unwrap().len();
+        type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+        let damage: [Damage; 4] = [
+            &|bytes| bytes.truncate(bytes.len() - 1),
+            &|bytes| bytes.truncate(bytes.len() - last + 3),
+            &|bytes| *bytes.last_mut().unwrap() ^= 1,
+            &|bytes| bytes[whole.len() - last..].fill(0),
+        ];
+        for damage in damage {
+            let mut bytes = whole.clone();
+            damage(&mut bytes);
+            std::fs::write(&path, bytes).unwrap();
+            let (journal, found) = read(&path);
+            assert_eq!(found, operations[..2]);
+            journal.append(&encode(&operations[7]).unwrap()).unwrap();
+            assert_eq!(
+                read(&path).1,
+                [
+                    operations[0].clone(),
+                    operations[1].clone(),
+                    operations[7].clone()
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_journal_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        for content in ["", "isa", "something else altogether"] {
+            std::fs::write(&path, content).unwrap();
+            let error = Journal::open(&path, |_| Ok::<_, io::Error>(())).err().unwrap();
+            assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+        }
+    }
+}

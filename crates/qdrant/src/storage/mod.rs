@@ -23,7 +23,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -41,6 +41,12 @@ use crate::{
 };
 
 const COLLECTION_FILE: &str = "collection.json";
+
+/// How long a deletion waits for those who use the collection.
+const DELETE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Closed files of the engine's log, of 32 MiB each, that an open shard may have.
+const MAX_ENGINE_LOG_FILES: usize = 8;
 
 /// All collections of a storage folder.
 pub(crate) struct Storage {
@@ -158,18 +164,38 @@ impl Storage {
     /// Deletes a collection; false if there is none. When this returns it is gone for good, though requests that are
     /// running still see it.
     pub(crate) fn delete(&self, name: &str) -> Result<bool, Failure> {
-        let changing = self.changing.lock();
+        let _changing = self.changing.lock();
         let Ok(collection) = self.get(name) else {
             return Ok(false);
         };
+        // An index that is being built may take minutes. It is then built in files that are deleted at the next start.
+        let closed = self
+            .pool
+            .keep_closed(collection.id, Instant::now() + DELETE_PATIENCE);
         let staged = self.staging_dir.join(collection.id.to_string());
         fs::rename(&collection.dir, &staged)
             .and_then(|()| disk::sync_dir(&self.collections_dir))
             .map_err(|e| Failure::io("delete", &collection.dir, &e))?;
         self.by_name.write().remove(name);
-        drop(changing);
-        self.pool.discard(collection.id, staged);
+        if closed.is_some()
+            && let Err(error) = fs::remove_dir_all(&staged)
+        {
+            tracing::warn!(dir = %staged.display(), %error, "the files of a deleted collection go at the next start");
+        }
         Ok(true)
+    }
+
+    /// Closes idle shards whose engine's log has grown: it is only cut when they are closed.
+    pub(crate) fn recycle(&self) {
+        for id in self.pool.open_ids() {
+            let grown = self
+                .pool
+                .peek(id)
+                .is_some_and(|shard| shard.engine_log_files() > MAX_ENGINE_LOG_FILES);
+            if grown {
+                drop(self.pool.keep_closed(id, Instant::now()));
+            }
+        }
     }
 
     pub(crate) fn shard(&self, collection: &Collection) -> Result<InUse<'_>, Failure> {

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -44,22 +44,39 @@ enum Entry {
 pub(crate) struct InUse<'a> {
     pool: &'a Pool,
     id: Uuid,
-    shard: Arc<Shard>,
+    /// There until dropped.
+    shard: Option<Arc<Shard>>,
 }
 
 impl Deref for InUse<'_> {
     type Target = Shard;
 
+    #[allow(clippy::expect_used)] // only `drop` takes it
     fn deref(&self) -> &Shard {
-        &self.shard
+        self.shard.as_ref().expect("a shard in use")
     }
 }
 
 impl Drop for InUse<'_> {
     fn drop(&mut self) {
+        // Before the count says that nobody has it any more: who closes it must hold the last reference.
+        self.shard = None;
         if let Some(Entry::Open { users, .. }) = self.pool.state.lock().entries.get_mut(&self.id) {
             *users -= 1;
         }
+        self.pool.changed.notify_all();
+    }
+}
+
+/// A shard that stays closed until this is dropped.
+pub(super) struct Closed<'a> {
+    pool: &'a Pool,
+    id: Uuid,
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.pool.state.lock().entries.remove(&self.id);
         self.pool.changed.notify_all();
     }
 }
@@ -92,7 +109,7 @@ impl Pool {
                     return Ok(InUse {
                         pool: self,
                         id,
-                        shard,
+                        shard: Some(shard),
                     });
                 }
                 Step::Wait => {
@@ -128,7 +145,7 @@ impl Pool {
                             return Ok(InUse {
                                 pool: self,
                                 id,
-                                shard,
+                                shard: Some(shard),
                             });
                         }
                         Err(failure) => {
@@ -149,7 +166,7 @@ impl Pool {
                 Some(InUse {
                     pool: self,
                     id,
-                    shard: Arc::clone(shard),
+                    shard: Some(Arc::clone(shard)),
                 })
             }
             _ => None,
@@ -160,34 +177,30 @@ impl Pool {
         self.state.lock().entries.keys().copied().collect()
     }
 
-    /// Closes the shard of a collection once nobody uses it, then deletes its files, which were moved to `dir`.
-    /// Leaves them to the next start if that takes too long.
-    pub(super) fn discard(&self, id: Uuid, dir: PathBuf) {
-        let deadline = Instant::now() + PATIENCE;
+    /// Closes the shard of a collection once nobody uses it, and keeps it closed until the guard is dropped. Nothing
+    /// if it is still in use at the deadline.
+    pub(super) fn keep_closed(&self, id: Uuid, deadline: Instant) -> Option<Closed<'_>> {
         let mut state = self.state.lock();
         loop {
             match state.entries.get(&id) {
-                None => break,
+                None => {
+                    state.entries.insert(id, Entry::Busy);
+                    return Some(Closed { pool: self, id });
+                }
                 Some(Entry::Open { users: 0, .. }) => {
-                    if let Some(Entry::Open { shard, .. }) = state.entries.insert(id, Entry::Busy) {
-                        drop(state);
+                    let step = state.start_closing(id);
+                    drop(state);
+                    if let Step::Close(_, shard) = step {
                         close(shard);
-                        state = self.state.lock();
                     }
-                    state.entries.remove(&id);
-                    self.changed.notify_all();
-                    break;
+                    return Some(Closed { pool: self, id });
                 }
                 Some(_) => {
                     if self.changed.wait_until(&mut state, deadline).timed_out() {
-                        return;
+                        return None;
                     }
                 }
             }
-        }
-        drop(state);
-        if let Err(error) = std::fs::remove_dir_all(&dir) {
-            tracing::warn!(dir = %dir.display(), %error, "the files of a deleted collection go at the next start");
         }
     }
 

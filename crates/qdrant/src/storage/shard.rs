@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -208,6 +208,11 @@ impl Shard {
         self.journal.size()
     }
 
+    /// Closed files of the engine's own log.
+    pub(super) fn engine_log_files(&self) -> usize {
+        closed_log_files(&self.engine.path().join(ENGINE_LOG_DIR)).map_or(0, |files| files.len())
+    }
+
     /// Flushes and closes. What cannot be flushed stays in the journal, to be applied by the next open.
     pub(super) fn close(self) {
         if let Err(failure) = self.checkpoint(0) {
@@ -221,10 +226,7 @@ impl Shard {
         }) {
             tracing::warn!(%failure, "the engine failed while closing a shard");
         }
-        if let Err(error) = prune_engine_log(&log)
-            // The files of a collection that is being deleted are elsewhere already.
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
+        if let Err(error) = prune_engine_log(&log) {
             tracing::warn!(%error, log = %log.display(), "cannot delete old files of the engine's log");
         }
     }
@@ -282,6 +284,15 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, OperationError>) -> Result<T, Fai
 /// Deletes the closed files of the engine's log but for the last one, from which it takes the number of its next
 /// operation. It never does so itself.
 fn prune_engine_log(dir: &Path) -> std::io::Result<()> {
+    let mut closed = closed_log_files(dir)?;
+    closed.sort();
+    closed.pop();
+    // Oldest first, so that the numbers stay contiguous wherever this is interrupted.
+    closed.iter().try_for_each(|(_, path)| std::fs::remove_file(path))
+}
+
+/// The closed files of the engine's log with the number of their first operation.
+fn closed_log_files(dir: &Path) -> std::io::Result<Vec<(u64, PathBuf)>> {
     let mut closed = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -289,12 +300,9 @@ fn prune_engine_log(dir: &Path) -> std::io::Result<()> {
             .file_name()
             .and_then(|n| n.to_str())
             .and_then(|n| n.strip_prefix("closed-"));
-        if let Some(number) = number.and_then(|n| n.parse::<u64>().ok()) {
+        if let Some(number) = number.and_then(|n| n.parse().ok()) {
             closed.push((number, path));
         }
     }
-    closed.sort();
-    closed.pop();
-    // Oldest first, so that the numbers stay contiguous wherever this is interrupted.
-    closed.iter().try_for_each(|(_, path)| std::fs::remove_file(path))
+    Ok(closed)
 }

@@ -1,0 +1,175 @@
+//! What is refused, and what is bounded.
+
+use qdrant_client::qdrant::{
+    CountPointsBuilder, CreateCollectionBuilder, Distance, PointStruct, UpsertPointsBuilder,
+    VectorParamsBuilder,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    access::code,
+    server::{Server, Setup, fails_to_start},
+};
+
+const TOO_LARGE: usize = (32 << 20) + 1;
+
+#[tokio::test]
+async fn requests_larger_than_32_mib_are_refused() {
+    let storage = tempfile::tempdir().unwrap();
+    let server = Server::start(storage.path());
+    let url = server.url("/collections/large/points");
+    let body = " ".repeat(TOO_LARGE);
+    let answer = reqwest::Client::new().put(url).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 413);
+    let body: Value = answer.json().await.unwrap();
+    assert!(body["status"]["error"].is_string(), "{body}");
+
+    let point = PointStruct::new(1, vec![0.0; TOO_LARGE / 4], qdrant_client::Payload::new());
+    let upsert = UpsertPointsBuilder::new("large", vec![point]);
+    assert_eq!(
+        code(server.client(None).upsert_points(upsert).await.unwrap_err()),
+        tonic::Code::OutOfRange
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_there_says_so() {
+    let storage = tempfile::tempdir().unwrap();
+    let server = Server::start(storage.path());
+    let http = reqwest::Client::new();
+    for path in [
+        "/aliases",
+        "/cluster",
+        "/collections/x/snapshots",
+        "/collections/x/points/recommend",
+        "/telemetry",
+    ] {
+        let answer = http.post(server.url(path)).json(&json!({})).send().await.unwrap();
+        assert_eq!(answer.status(), 501, "{path}");
+        let body: Value = answer.json().await.unwrap();
+        assert!(
+            body["status"]["error"]
+                .as_str()
+                .unwrap()
+                .contains("Not supported"),
+            "{body}"
+        );
+    }
+    assert_eq!(
+        http.get(server.url("/nonsense")).send().await.unwrap().status(),
+        404
+    );
+    assert_eq!(
+        http.delete(server.url("/collections"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        405
+    );
+    let error = server.client(None).list_aliases().await.unwrap_err();
+    assert_eq!(code(error), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_folder_serves_one_server() {
+    let storage = tempfile::tempdir().unwrap();
+    let server = Server::start(storage.path());
+    let said = fails_to_start(storage.path());
+    assert!(
+        said.contains("is in use by another vector engine") && said.contains("stop that one"),
+        "{said}"
+    );
+    // The lock goes with the process, however that ends.
+    server.kill();
+    assert!(Server::start(storage.path()).stop().success());
+}
+
+#[tokio::test]
+async fn a_damaged_collection_is_named() {
+    let storage = tempfile::tempdir().unwrap();
+    let server = Server::start(storage.path());
+    create(&server, "c").await;
+    assert!(server.stop().success());
+    let collections = storage.path().join("collections");
+    let dir = std::fs::read_dir(&collections)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let file = dir.join("collection.json");
+    std::fs::write(&file, "{").unwrap();
+    let said = fails_to_start(storage.path());
+    assert!(
+        said.contains(&file.display().to_string()) && said.contains("is damaged"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn more_collections_are_used_at_once_than_may_be_open() {
+    const COLLECTIONS: u64 = 6;
+    const POINTS: u64 = 40;
+    let storage = tempfile::tempdir().unwrap();
+    let server = Server::start_with(
+        storage.path(),
+        &Setup {
+            max_open_shards: Some(2),
+            ..Setup::default()
+        },
+    );
+    for i in 0..COLLECTIONS {
+        create(&server, &format!("c{i}")).await;
+    }
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..4 {
+        let client = server.client(None);
+        writers.spawn(async move {
+            for id in 0..POINTS {
+                // Each writer goes round the collections in its own order.
+                let collection = format!("c{}", (id * (writer + 1) + writer) % COLLECTIONS);
+                let point = PointStruct::new(
+                    writer * POINTS + id,
+                    vec![1.0, id as f32],
+                    [("writer", (writer as i64).into())],
+                );
+                client
+                    .upsert_points(UpsertPointsBuilder::new(collection, vec![point]).wait(true))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+    let mut total = 0;
+    for i in 0..COLLECTIONS {
+        let count = CountPointsBuilder::new(format!("c{i}")).exact(true);
+        total += server
+            .client(None)
+            .count(count)
+            .await
+            .unwrap()
+            .result
+            .unwrap()
+            .count;
+    }
+    assert_eq!(total, 4 * POINTS);
+    let metrics = reqwest::get(server.url("/metrics"))
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    let open = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("open_shards "))
+        .unwrap();
+    assert!(open.parse::<u64>().unwrap() <= 2, "{open} shards are open");
+}
+
+pub(crate) async fn create(server: &Server, name: &str) {
+    let vectors = VectorParamsBuilder::new(2, Distance::Dot);
+    let create = CreateCollectionBuilder::new(name).vectors_config(vectors);
+    server.client(None).create_collection(create).await.unwrap();
+}

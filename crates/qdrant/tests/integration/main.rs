@@ -1,0 +1,8 @@
+//! Starts real servers as processes of their own and talks to them with Qdrant's official clients.
+#![allow(clippy::unwrap_used)] // also in the functions that the tests share
+
+mod access;
+mod durability;
+mod limits;
+mod python;
+mod server;
