@@ -160,12 +160,29 @@ impl Shard {
             return Ok(());
         }
         let _maintenance = self.maintenance.lock();
+        // The optimizer makes its files durable, with the numbers of operations in them. After a power cut the log
+        // must not hand out those numbers again: the engine would take new writes for old ones.
+        if let Err(error) = self.sync_engine_log() {
+            tracing::warn!(%error, shard = %self.engine.path().display(), "cannot sync the engine's log");
+            return Ok(());
+        }
         self.optimizing.store(true, Ordering::Release);
         let optimized = guarded(|| self.engine.optimize());
         self.optimizing.store(false, Ordering::Release);
         *self.optimizer_error.lock() = optimized.as_ref().err().map(ToString::to_string);
-        // The engine's new files must not be ahead of its log.
         if optimized? { self.flush() } else { Ok(()) }
+    }
+
+    fn sync_engine_log(&self) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(self.engine.path().join(ENGINE_LOG_DIR))? {
+            match std::fs::File::open(entry?.path()) {
+                Ok(file) => file.sync_data()?,
+                // Renamed when it was full, which the engine syncs.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn is_optimizing(&self) -> bool {
