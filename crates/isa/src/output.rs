@@ -143,7 +143,7 @@ fn shown_url(url: String) -> String {
         .map(|d| format!("file://{}/", d.display()))
         .unwrap_or_default();
     url.strip_prefix(&here)
-        .map_or(url.clone(), |inside| format!("./{inside}"))
+        .map_or_else(|| url.clone(), |inside| format!("./{inside}"))
 }
 
 fn name_of(engine: &EngineStatus) -> String {
