@@ -35,17 +35,20 @@ engines: build ## Install the engines that this machine does not have
 
 test: lint unit suite ## Every check: style, unit tests, the platform with real engines
 
+# One selection of packages for all builds: another one has other features, and would compile the vector engine again.
+TESTED := --locked --workspace --exclude xtask
+
 lint: deps ## Format, lints, crate directions, file lengths
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo run --locked --quiet --package xtask -- check
 
-unit: deps ## Unit tests and the crates' own tests
-	cargo test --locked --workspace --exclude isa
+unit: deps ## Unit tests
+	cargo test $(TESTED) --lib --bins --examples
 
-suite: engines ## The platform's tests: every engine, every fault
+suite: engines ## The vector engine with its official clients, and the platform with every engine and every fault
 	@./isa engines install seaweedfs valkey
-	cargo test --locked --package isa
+	cargo test $(TESTED) --test '*'
 
 bench-up: engines ## Time and memory of `isa up` and `isa status`
 	@scripts/bench-up ./isa
