@@ -19,7 +19,7 @@ use qdrant_client::{
 use serde_json::json;
 
 /// Written by `write` and expected by `check`.
-const VALUE: &str = "kept across everything";
+pub(crate) const VALUE: &str = "kept across everything";
 
 /// Writes `VALUE` to every engine in the list, each write acknowledged.
 pub(crate) fn write(endpoints: &Endpoints) {

@@ -59,6 +59,20 @@ fn every_engine_is_ready_verified_and_keeps_its_data() {
     data::write(&endpoints);
     data::check(&endpoints, "before anything happens");
 
+    // Mosquitto may lose its last second, which ARCHITECTURE.md says; the others lose nothing.
+    let store = isa.state().join("data/mosquitto/mosquitto.db");
+    eventually("Mosquitto's store has the message", PATIENCE / 8, || {
+        let bytes = std::fs::read(&store).map_err(|e| e.to_string())?;
+        let found = bytes
+            .windows(data::VALUE.len())
+            .any(|part| part == data::VALUE.as_bytes());
+        if found {
+            Ok(())
+        } else {
+            Err(format!("{} bytes", bytes.len()))
+        }
+    });
+
     // kill -9 of every engine at once: each comes back by itself, and status says so.
     let killed: Vec<(EngineKind, Pid)> = engines(&status)
         .iter()
