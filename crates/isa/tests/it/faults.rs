@@ -19,6 +19,22 @@ fn engines_of(isa: &Isa) -> Vec<i32> {
         .collect()
 }
 
+fn await_first_engine(isa: &Isa) {
+    eventually("an engine's first program runs", PATIENCE, || {
+        match engines_of(isa) {
+            running if running.is_empty() => Err("none"),
+            _ => Ok(()),
+        }
+    });
+}
+
+fn await_no_engine(isa: &Isa) {
+    eventually("no engine is left", PATIENCE / 8, || match engines_of(isa) {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    });
+}
+
 #[test]
 fn a_busy_port_names_the_process_and_starts_nothing() {
     let isa = isa();
@@ -80,19 +96,10 @@ fn ctrl_c_during_the_start_leaves_nothing_running() {
     let isa = isa();
     let mut running = isa.start(&["up", "--free-ports", "--only", "redis,postgres,neo4j"]);
     // As soon as there is anything to stop; PostgreSQL is still making its first cluster then.
-    eventually("an engine runs", PATIENCE, || {
-        if engines_of(&isa).is_empty() {
-            Err("none")
-        } else {
-            Ok(())
-        }
-    });
+    await_first_engine(&isa);
     running.signal(Signal::SIGINT);
     assert_eq!(running.wait(), Some(130), "{}", running.stderr());
-    eventually("no engine is left", PATIENCE / 8, || match engines_of(&isa) {
-        left if left.is_empty() => Ok(()),
-        left => Err(format!("{left:?}")),
-    });
+    await_no_engine(&isa);
     // What was interrupted is whole: the next start succeeds.
     let again = isa.up(&["--only", "redis,postgres"]);
     isa.wait_for(EngineKind::Postgres, "Ready");
@@ -104,19 +111,10 @@ fn kill_9_at_any_moment_of_the_first_start_is_recovered_from() {
     for engine in ["postgres", "neo4j", "qdrant"] {
         let isa = isa();
         let running = isa.start(&["up", "--free-ports", "--only", engine]);
-        eventually("the engine's first program runs", PATIENCE, || {
-            if engines_of(&isa).is_empty() {
-                Err("none")
-            } else {
-                Ok(())
-            }
-        });
+        await_first_engine(&isa);
         running.signal(Signal::SIGKILL);
         drop(running);
-        eventually("nothing is left", PATIENCE / 8, || match engines_of(&isa) {
-            left if left.is_empty() => Ok(()),
-            left => Err(format!("{left:?}")),
-        });
+        await_no_engine(&isa);
         let again = isa.up(&["--only", engine]);
         isa.wait_for(engine.parse().unwrap(), "Ready");
         isa.ok(&["verify"]);
