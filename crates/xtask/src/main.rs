@@ -6,9 +6,10 @@ use anyhow::{Context, bail};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each of our crates may use. `isa` is the composition root and may use all.
-const DIRECTIONS: [(&str, &[&str]); 6] = [
+const DIRECTIONS: [(&str, &[&str]); 7] = [
     ("isa-config", &[]),
     ("isa-checks", &["isa-config"]),
+    ("isa-deploy", &["isa-config", "isa-checks"]),
     ("isa-platform", &["isa-config", "isa-checks"]),
     ("isa-qdrant", &["isa-config"]),
     ("isa-testkit", &["isa-config"]),
