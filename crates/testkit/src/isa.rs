@@ -14,12 +14,12 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::eventually;
+use crate::{eventually, eventually::within};
 
 /// How long any start or stop may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// `isa` in a folder of its own.
+/// `isa` in a folder of its own. What was started there and still runs is killed when this is dropped.
 pub struct Isa {
     program: PathBuf,
     folder: tempfile::TempDir,
@@ -166,6 +166,17 @@ impl Isa {
         })
     }
 
+    /// The processes that were started in the folder and still run: those in the background too, wherever they
+    /// have their state.
+    fn running(&self) -> Vec<i32> {
+        let folder = self.folder().canonicalize().unwrap_or_default();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == folder))
+            .filter_map(|process| process.file_name().to_str()?.parse().ok())
+            .collect()
+    }
+
     /// Addresses and credentials of the engines.
     ///
     /// # Panics
@@ -173,6 +184,23 @@ impl Isa {
     pub fn endpoints(&self) -> Endpoints {
         let text = std::fs::read(self.state().join("endpoints.json")).expect("endpoints.json");
         serde_json::from_slice(&text).expect("endpoints.json is a list of endpoints")
+    }
+}
+
+impl Drop for Isa {
+    fn drop(&mut self) {
+        // A test that fails after `isa up --detach` does not come to its `isa down`. No engine outlives its isa.
+        for pid in self.running() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        // Not `eventually`: a panic on top of the test's own would abort.
+        let gone = within(PATIENCE, || match self.running() {
+            left if left.is_empty() => Ok(()),
+            left => Err(left),
+        });
+        if let Err(left) = gone {
+            eprintln!("processes {left:?} of {} do not die", self.folder().display());
+        }
     }
 }
 
@@ -255,5 +283,23 @@ impl Drop for Running<'_> {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn nothing_outlives_the_folder() {
+        let isa = Isa::new("sleep");
+        let mut child = isa.command(&["600"]).spawn().expect("sleep starts");
+        let folder = isa.folder().to_owned();
+        drop(isa);
+        let status = child.wait().expect("sleep has ended");
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32));
+        assert!(!folder.exists());
     }
 }
