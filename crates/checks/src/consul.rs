@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use isa_config::{Endpoint, EngineKind};
 use reqwest::Method;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
-    Error, Probe,
+    Error, Probe, Step,
     error::shorten,
     http::{self, Http},
     poll::until,
@@ -53,6 +53,52 @@ pub(crate) async fn check(endpoint: &Endpoint, run: &mut Run<'_>) -> Result<(), 
         .remove("service deregistered", &name, deregister(http, &name))
         .await;
     registered.and(removed)
+}
+
+/// Whether the servers of an installation are a quorum: as many as there should be, all alive, all voters, one of
+/// them the leader.
+pub async fn quorum(endpoint: &Endpoint, servers: usize, limit: Duration) -> Step {
+    let began = Instant::now();
+    let outcome = match timeout(limit, voters(endpoint, servers)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::TimedOut(began.elapsed())),
+    };
+    Step {
+        name: format!("quorum of {servers}"),
+        took: began.elapsed(),
+        error: outcome.err().map(|e| e.explain()),
+    }
+}
+
+async fn voters(endpoint: &Endpoint, servers: usize) -> Result<(), Error> {
+    let http = connect(endpoint)?;
+    let what = "list the members";
+    let members: Vec<Value> = http::json(what, http.get("/v1/agent/members")).await?;
+    let is_server = |m: &&Value| m["Tags"]["role"] == "consul";
+    let alive = members
+        .iter()
+        .filter(is_server)
+        .filter(|m| m["Status"].as_u64() == Some(ALIVE))
+        .count();
+    if alive != servers {
+        return Err(Error::wrong(
+            what,
+            format!("{servers} servers that are alive"),
+            alive,
+        ));
+    }
+    let what = "read the raft configuration";
+    let raft: Value = http::json(what, http.get("/v1/operator/raft/configuration")).await?;
+    let peers = raft["Servers"].as_array().map_or(&[][..], Vec::as_slice);
+    let voters = peers.iter().filter(|p| p["Voter"] == true).count();
+    let leaders = peers.iter().filter(|p| p["Leader"] == true).count();
+    if (peers.len(), voters, leaders) == (servers, servers, 1) {
+        Ok(())
+    } else {
+        let expected = format!("{servers} servers, all voters, one the leader");
+        let got = format!("{} servers, {voters} voters, {leaders} leaders", peers.len());
+        Err(Error::wrong(what, expected, got))
+    }
 }
 
 fn connect(endpoint: &Endpoint) -> Result<Http, Error> {

@@ -25,6 +25,7 @@ mod postgres;
 mod qdrant;
 mod redis;
 
+pub use consul::quorum as consul_quorum;
 pub use error::Error;
 pub use probe::{Probe, probe};
 pub use run::{Report, Step};

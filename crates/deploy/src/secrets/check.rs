@@ -222,7 +222,8 @@ fn environment(value: &Json, path: &Path, found: &mut Found, how: &str) {
                 && let (Some(name), Some(text)) = (name.as_str(), text.as_str())
                 && secret_name(name)
                 && !text.is_empty()
-                && !text.starts_with("$(")
+                // A reference to a value, or the file that holds it.
+                && !text.starts_with(['$', '/'])
             {
                 found.add(
                     path,

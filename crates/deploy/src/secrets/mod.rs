@@ -5,7 +5,7 @@ mod env_file;
 mod generate;
 mod git;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kube::core::DynamicObject;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use serde::Serialize;
 pub use check::{Problem, check};
 pub use generate::{Generated, Outcome, generate};
 
+use self::env_file::EnvFile;
 use crate::{Error, Overlay};
 
 /// The folder in an overlay that holds the files.
@@ -145,6 +146,25 @@ fn files(overlay: &Overlay) -> Result<Vec<SecretFile>, Error> {
         }
     }
     Ok(files)
+}
+
+/// Stands in for the files where an overlay is rendered without its values.
+pub(crate) fn write_placeholders(overlay: &Overlay) -> Result<(), Error> {
+    let files = files(overlay)?;
+    if !files.is_empty() {
+        env_file::make_folder(&overlay.path.join(FOLDER))?;
+    }
+    for SecretFile { spec, path } in files {
+        let mut content = EnvFile::default();
+        spec.keys.iter().for_each(|key| content.set(key.name, ""));
+        content.write(&path)?;
+    }
+    Ok(())
+}
+
+/// Whether a folder is one that holds values.
+pub(crate) fn is_folder_of(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == FOLDER)
 }
 
 /// Whether the overlay reads its Secrets from files; production has them made by External Secrets instead.
