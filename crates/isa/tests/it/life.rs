@@ -36,6 +36,12 @@ fn detached_platform_is_used_and_stopped_from_other_terminals() {
         "select extname from pg_extension where extname = 'vector'",
     ]);
     assert_eq!(version.stdout.trim(), "vector");
+    // A dump can be restored elsewhere only if it makes the extension first.
+    let dump = isa.ok(&["exec", "postgres", "--", "pg_dump", "--schema-only"]);
+    assert!(
+        dump.stdout.contains("CREATE EXTENSION IF NOT EXISTS vector"),
+        "{dump:?}"
+    );
     let failed = isa.run(&["exec", "postgres", "--", "psql", "-c", "select nothing"]);
     assert_eq!(failed.code, Some(1), "the command's own exit code");
     let missing = isa.run(&["exec", "redis", "--", "no-such-tool"]);

@@ -109,16 +109,36 @@ async fn initialize(ctx: &Ctx<'_>, run_as: Option<RunAs>, data: &Path, cluster: 
     ];
     let fixed = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8"];
     let args = args.into_iter().chain(fixed.map(Into::into));
-    let initdb = locate::tool(ctx.program, "initdb").ok_or_else(|| {
-        Error::Unusable("initdb is missing beside postgres; install the whole package".into())
-    })?;
+    let beside = |tool: &str| {
+        locate::tool(ctx.program, tool).ok_or_else(|| {
+            Error::Unusable(format!(
+                "{tool} is missing beside postgres; install the whole package"
+            ))
+        })
+    };
     ctx.run_tool(Launch {
-        program: initdb,
+        program: beside("initdb")?,
         run_as,
         ..ctx.launch(data, args)
     })
     .await?;
     let _ = fs::remove_file(&password);
+
+    // A single-user server numbers what it makes on from the system's own objects, and pg_dump takes these for a part of
+    // PostgreSQL: a dump would lack the extension. 16384 is FirstNormalObjectId.
+    ctx.run_tool(Launch {
+        program: beside("pg_resetwal")?,
+        run_as,
+        ..ctx.launch(
+            data,
+            [
+                "--next-oid=16384".into(),
+                "-D".into(),
+                staged.clone().into_os_string(),
+            ],
+        )
+    })
+    .await?;
 
     // In template1, so that every database made later has it: the extension may only be created by a superuser.
     for (database, statement) in [
