@@ -74,8 +74,11 @@ pub(super) async fn set_first_password(ctx: &Ctx<'_>) -> Result<(), Error> {
             .post(format!("{base}/db/system/tx/commit"))
             .basic_auth(ctx.user(), Some(FACTORY_PASSWORD));
         match request.json(&body).send().await {
-            // Not listening yet; the supervisor bounds the whole start and watches the process.
-            Err(e) if e.is_connect() => tokio::time::sleep(Duration::from_millis(100)).await,
+            // Not listening yet, or a machine so busy that it has not answered; the supervisor bounds the whole start and
+            // watches the process. A request that was carried out after all shows as the factory password refused.
+            Err(e) if e.is_connect() || e.is_timeout() => {
+                tokio::time::sleep(Duration::from_millis(100)).await
+            }
             Err(e) => return Err(failed(e)),
             Ok(answer) if answer.status() == reqwest::StatusCode::UNAUTHORIZED => break,
             Ok(answer) => {
