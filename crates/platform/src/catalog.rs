@@ -54,6 +54,9 @@ impl Catalog {
 pub struct Entry {
     /// The engine that it can stand for; none for a runtime such as Java.
     pub engine: Option<EngineKind>,
+    /// Whether it is a tool of operators and tests, which no engine needs to run here.
+    #[serde(default)]
+    pub tool: bool,
     /// Its name, as in `EngineKind::implementations`.
     pub name: String,
     /// The version that is installed; `any` where nothing can be.
@@ -210,6 +213,7 @@ mod tests {
     fn every_entry_is_complete() {
         for entry in catalog().entries() {
             let Entry { name, .. } = entry;
+            assert!(!(entry.tool && entry.engine.is_some()), "{name}");
             assert!(
                 !entry.licence.is_empty() && !entry.purpose.is_empty() && !entry.version.is_empty(),
                 "{name}"

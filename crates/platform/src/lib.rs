@@ -4,6 +4,8 @@ mod catalog;
 pub mod control;
 pub mod doctor;
 mod engines;
+mod file_error;
+pub mod images;
 pub mod install;
 pub mod locate;
 pub mod logs;
@@ -16,5 +18,6 @@ mod supervisor;
 mod versions;
 
 pub use catalog::{Catalog, Entry, Source, catalog};
+pub use file_error::FileError;
 pub use platform::{Error, Platform, wait_until_free};
 pub use state::{Error as StateError, Lock, StateDir, free_mb, mosquitto_clients};

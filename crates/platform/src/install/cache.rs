@@ -170,7 +170,7 @@ impl Staging {
 }
 
 /// Makes a folder that every user may enter, with its parents.
-pub(super) fn public_dir(path: &Path) -> Result<(), Error> {
+pub(crate) fn public_dir(path: &Path) -> Result<(), Error> {
     if path.is_dir() {
         return Ok(());
     }

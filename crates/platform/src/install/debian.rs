@@ -76,12 +76,23 @@ struct Apt<'a> {
 
 impl Apt<'_> {
     fn tool(&self, doing: String) -> Tool {
+        let (how, hint) = if self.entry.on_path.is_empty() {
+            (
+                "use a machine with Debian's apt",
+                "see whether `apt-get update` works",
+            )
+        } else {
+            (
+                "install it with this machine's package manager; on PATH it is found",
+                "see whether `apt-get update` works, or install it with this machine's package manager; on PATH it is found",
+            )
+        };
         Tool {
             name: "apt-get",
             doing,
             limit: LIMIT,
-            how: "install mosquitto with this machine's package manager; on PATH it is found",
-            hint: "see whether `apt-get update` works, or install mosquitto with this machine's package manager; on PATH it is found",
+            how,
+            hint,
         }
     }
 

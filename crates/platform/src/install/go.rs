@@ -11,11 +11,31 @@ use super::{
 use crate::catalog::{Entry, Go};
 
 /// go.mod and go.sum of each entry.
-const MODULES: [(&str, &str, &str); 3] = [
+const MODULES: [(&str, &str, &str); 7] = [
     (
         "consul",
         include_str!("../../go/consul/go.mod"),
         include_str!("../../go/consul/go.sum"),
+    ),
+    (
+        "coredns",
+        include_str!("../../go/coredns/go.mod"),
+        include_str!("../../go/coredns/go.sum"),
+    ),
+    (
+        "kube-score",
+        include_str!("../../go/kube-score/go.mod"),
+        include_str!("../../go/kube-score/go.sum"),
+    ),
+    (
+        "kubernetes",
+        include_str!("../../go/kubernetes/go.mod"),
+        include_str!("../../go/kubernetes/go.sum"),
+    ),
+    (
+        "local-path-provisioner",
+        include_str!("../../go/local-path-provisioner/go.mod"),
+        include_str!("../../go/local-path-provisioner/go.sum"),
     ),
     (
         "loki",

@@ -6,7 +6,7 @@ mod error;
 mod go;
 mod maven;
 mod plan;
-mod tool;
+pub(crate) mod tool;
 mod wheel;
 
 #[cfg(test)]
@@ -26,6 +26,7 @@ use crate::{
     versions,
 };
 pub use cache::installed;
+pub(crate) use cache::public_dir;
 use cache::{Staging, Turn};
 pub use error::Error;
 pub use plan::{Plan, plan};
@@ -83,23 +84,27 @@ pub(crate) struct Reporter<'a> {
     report: Report<'a>,
 }
 
-impl Reporter<'_> {
-    fn send(&self, kind: EventKind) {
+impl<'a> Reporter<'a> {
+    pub(crate) fn new(name: &'a str, report: Report<'a>) -> Self {
+        Self { name, report }
+    }
+
+    pub(crate) fn send(&self, kind: EventKind) {
         (self.report)(Event {
             name: self.name.to_owned(),
             kind,
         });
     }
 
-    fn message(&self, text: impl Into<String>) {
+    pub(crate) fn message(&self, text: impl Into<String>) {
         self.send(EventKind::Message(text.into()));
     }
 
-    fn started(&self, total: Option<u64>, unit: Unit) {
+    pub(crate) fn started(&self, total: Option<u64>, unit: Unit) {
         self.send(EventKind::Started { total, unit });
     }
 
-    fn advanced(&self, done: u64) {
+    pub(crate) fn advanced(&self, done: u64) {
         self.send(EventKind::Advanced(done));
     }
 }
@@ -121,10 +126,7 @@ pub async fn install(cache_dir: &Path, entries: &[&Entry], report: Report<'_>) -
     let all = entries.iter().map(|entry| {
         let limits = &limits;
         async move {
-            let report = Reporter {
-                name: &entry.name,
-                report,
-            };
+            let report = Reporter::new(&entry.name, report);
             let started = Instant::now();
             match install_one(cache_dir, entry, limits, &report).await {
                 Ok(true) => report.send(EventKind::Done {

@@ -18,27 +18,27 @@ const LONGEST_LINE: u64 = 4096;
 
 /// Which stream a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Out,
     Err,
 }
 
 /// A program that is to do one thing.
-pub(super) struct Tool {
+pub(crate) struct Tool {
     /// As the user knows it: `pip`.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What it is to do, after "to": `download redis 8.2.3`.
-    pub(super) doing: String,
-    pub(super) limit: Duration,
+    pub(crate) doing: String,
+    pub(crate) limit: Duration,
     /// How to get it where it is missing.
-    pub(super) how: &'static str,
+    pub(crate) how: &'static str,
     /// What to do when it fails.
-    pub(super) hint: &'static str,
+    pub(crate) hint: &'static str,
 }
 
 impl Tool {
     /// Runs the command to its end. Dropping the future kills it, with everything that it started.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         &self,
         mut command: std::process::Command,
         mut on_line: impl FnMut(Stream, &str) + Send,
@@ -93,7 +93,7 @@ impl Tool {
         self.failed(format!("could not be started: {error}"), &VecDeque::new())
     }
 
-    pub(super) fn missing(&self) -> Error {
+    pub(crate) fn missing(&self) -> Error {
         Error::ToolMissing {
             tool: self.name,
             doing: self.doing.clone(),
