@@ -1,6 +1,10 @@
 //! `isa engine`: one built-in engine as a server of its own.
 
-use std::{fs, net::TcpListener, process::ExitCode};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use isa_config::Secret;
@@ -9,32 +13,30 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::Engine;
 
 pub(super) async fn run(command: Engine) -> anyhow::Result<ExitCode> {
-    let Engine::Qdrant {
-        storage,
-        rest,
-        grpc,
-        api_key_file,
-    } = command;
-    let api_key = match api_key_file {
-        Some(path) => {
-            let text = fs::read_to_string(&path)
+    let Engine::Qdrant(options) = command;
+    let api_key = match (&options.api_key_file, options.api_key) {
+        (Some(path), _) => {
+            let text = fs::read_to_string(path)
                 .with_context(|| format!("cannot read the API key file {}", path.display()))?;
             if text.trim().is_empty() {
                 bail!("the API key file {} is empty", path.display());
             }
             Some(Secret::new(text.trim()))
         }
-        None => {
-            if let Some(address) = [rest, grpc].into_iter().find(|a| !a.ip().is_loopback()) {
-                bail!(
-                    "{address} is not a loopback address, and there is no API key; give one with --api-key-file"
-                );
-            }
-            None
-        }
+        // An empty variable is no key, as for Qdrant itself.
+        (None, key) => key.filter(|key| !key.expose().is_empty()),
     };
-    let listen = |address| TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
-    let (rest, grpc) = (listen(rest)?, listen(grpc)?);
+    if api_key.is_none() && !options.host.is_loopback() {
+        bail!(
+            "{} is not a loopback address, and there is no API key; give one with --api-key-file or QDRANT__SERVICE__API_KEY",
+            options.host
+        );
+    }
+    let listen = |port| {
+        let address = SocketAddr::new(options.host, port);
+        TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))
+    };
+    let (rest, grpc) = (listen(options.http_port)?, listen(options.grpc_port)?);
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
     let shutdown = async move {
         tokio::select! {
@@ -42,11 +44,11 @@ pub(super) async fn run(command: Engine) -> anyhow::Result<ExitCode> {
             _ = tokio::signal::ctrl_c() => {}
         }
     };
-    let options = isa_qdrant::Options {
-        storage,
+    let server = isa_qdrant::Options {
+        storage: options.storage,
         api_key,
         ..Default::default()
     };
-    isa_qdrant::serve(options, rest, grpc, shutdown).await?;
+    isa_qdrant::serve(server, rest, grpc, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }
