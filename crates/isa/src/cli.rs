@@ -1,10 +1,10 @@
 //! The command line. Doc comments here are the manual that `--help` prints.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use isa_config::EngineKind;
+use isa_config::{EngineKind, Secret};
 
 /// The best self-hosted backend for application and AI teams, in one program.
 ///
@@ -29,9 +29,15 @@ Examples:
   isa exec postgres -- psql      a shell in an engine
   isa verify                     a real round trip through every engine
 
+  isa secrets generate staging   passwords for Kubernetes, in files that git ignores
+  isa deploy staging             the platform on Kubernetes, until every pod is ready
+  isa verify --kube              the same round trips there
+  isa diagnose                   what is wrong there, and what to do
+
 Configuration, weakest first: defaults, isa.toml, ISA_A__B variables, flags. `isa config dump` prints the result.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the platform does not run (status), 130 interrupted.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the platform does not run (status), 4 not all ready in time (deploy),
+130 interrupted.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Global {
@@ -80,6 +86,29 @@ pub(crate) enum Command {
     /// List and install engines
     #[command(subcommand)]
     Engines(Engines),
+    /// Deploy an overlay to Kubernetes and wait until everything is ready
+    ///
+    /// Renders the overlay, shows what changes, applies it, and shows each pod on its way. What keeps a pod from being
+    /// ready is said while it waits. Ctrl-C ends the waiting; what was applied stays.
+    #[command(after_help = DEPLOY_EXAMPLES)]
+    Deploy(Deploy),
+    /// Say what is wrong in a namespace of a Kubernetes cluster, and what to do about it
+    Diagnose {
+        #[command(flatten)]
+        kube: Kube,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Say how many pods, cores, bytes and volumes the platform takes on Kubernetes, by layer
+    Resources(Resources),
+    /// Make and check the passwords that an overlay deploys
+    #[command(subcommand)]
+    Secrets(Secrets),
+    /// Remove what was deployed; volumes stay unless told otherwise
+    Teardown(Teardown),
+    /// Make the container images of the services, and load them into a cluster
+    #[command(subcommand)]
+    Images(Images),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -90,6 +119,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Engine(Engine),
 }
+
+const DEPLOY_EXAMPLES: &str = "\
+Examples:
+  isa deploy staging --dry-run            what would change
+  isa deploy local --context kind-isa-cloud-local
+  isa deploy staging --without grafana    leave a system out
+
+Exit codes: 0 all ready, 1 failed, 4 applied but not all ready in time, 130 interrupted while waiting.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -131,6 +168,8 @@ pub(crate) struct Status {
     /// table for people, json for programs, env for `eval` in a shell (with credentials)
     #[arg(short, long, value_enum, default_value_t = StatusFormat::Table)]
     pub(crate) output: StatusFormat,
+    #[command(flatten)]
+    pub(crate) at: OnKube,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -138,6 +177,109 @@ pub(crate) enum StatusFormat {
     Table,
     Json,
     Env,
+}
+
+/// Which cluster, and where in it.
+#[derive(Debug, Args)]
+pub(crate) struct Kube {
+    /// Context of the kubeconfig instead of its current one
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// Namespace of the platform
+    #[arg(short, long, value_name = "NAMESPACE", default_value = isa_deploy::NAMESPACE)]
+    pub(crate) namespace: String,
+}
+
+/// Kubernetes instead of this machine, and where there.
+#[derive(Debug, Args)]
+pub(crate) struct OnKube {
+    /// What runs on Kubernetes, instead of this machine
+    #[arg(long)]
+    pub(crate) kube: bool,
+    /// Context of the kubeconfig instead of its current one
+    #[arg(long, value_name = "CONTEXT", requires = "kube")]
+    pub(crate) context: Option<String>,
+    /// Namespace of the platform
+    #[arg(short, long, value_name = "NAMESPACE", default_value = isa_deploy::NAMESPACE, requires = "kube")]
+    pub(crate) namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// Name of an overlay in deployments/kubernetes/overlays, or its path
+    pub(crate) overlay: String,
+    /// Context of the kubeconfig instead of its current one
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// Show what would change and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave out these systems (by their label `app`)
+    #[arg(long, value_name = "SYSTEM", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
+    /// Take over fields that another program has set to other values
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How long to wait until everything is ready, in seconds
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(crate) timeout: u64,
+    /// Apply and do not wait
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Resources {
+    /// Name of an overlay in deployments/kubernetes/overlays, or its path
+    #[arg(default_value = "staging", conflicts_with = "kube")]
+    pub(crate) overlay: String,
+    #[command(flatten)]
+    pub(crate) at: OnKube,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secrets {
+    /// Make the values that an overlay wants; those that are there stay
+    Generate {
+        /// Name of an overlay in deployments/kubernetes/overlays, or its path
+        overlay: String,
+        /// Make new values for this Secret
+        #[arg(long, value_name = "SECRET")]
+        rotate: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look for values that are missing, weak or visible to others; no value is shown
+    Check {
+        /// Name of an overlay in deployments/kubernetes/overlays, or its path
+        overlay: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Teardown {
+    /// Name of an overlay in deployments/kubernetes/overlays, or its path
+    pub(crate) overlay: String,
+    /// Context of the kubeconfig instead of its current one
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) context: Option<String>,
+    /// Delete the volumes with all data, the Secrets and the namespace too
+    #[arg(long)]
+    pub(crate) volumes: bool,
+    /// Do not ask before deleting
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// How long it may take until everything is gone, in seconds
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub(crate) timeout: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -188,10 +330,12 @@ pub(crate) struct Verify {
     #[command(flatten)]
     pub(crate) output: Output,
     /// File of endpoints instead of the state folder's, in the format of .isa/endpoints.json
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "kube")]
     pub(crate) endpoints: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) at: OnKube,
     /// Address of an engine: redis=redis://:password@host:6379, qdrant.grpc=http://host:6334 (repeatable)
-    #[arg(long, value_name = "ENGINE[.NAME]=URL", value_parser = key_value)]
+    #[arg(long, value_name = "ENGINE[.NAME]=URL", value_parser = key_value, conflicts_with = "kube")]
     pub(crate) url: Vec<(String, String)>,
     /// Check only these engines
     #[arg(long, value_name = "ENGINE", value_delimiter = ',')]
@@ -205,6 +349,9 @@ pub(crate) struct Verify {
 pub(crate) enum Engines {
     /// List the engines: version, licence, source, and whether they are installed
     List {
+        /// List the tools of operators and tests instead: kubectl, kube-score, a Kubernetes node ...
+        #[arg(long)]
+        tools: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -213,6 +360,66 @@ pub(crate) enum Engines {
         /// Engine or implementation names: redis, valkey, seaweedfs ...
         names: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Images {
+    /// List the images: which are made, and of what
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make images; without names, all that have changed
+    ///
+    /// Packs the engines in isa's cache into images, which needs no container tool. What is missing says how to install it.
+    Build {
+        /// Names of services: consul, redis ...
+        names: Vec<String>,
+        /// Build from upstream's images with this tool instead, by the files in deployments/images
+        #[arg(long, value_name = "TOOL")]
+        with: Option<ContainerTool>,
+        /// Folder with the files that --with builds from
+        #[arg(long, default_value = "deployments/images", value_name = "DIR")]
+        sources: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Load images into Docker, podman, the nodes of a kind cluster, or a containerd
+    #[command(
+        after_help = "Examples:\n  isa images load --into kind\n  isa images load redis --into containerd --socket /run/containerd/containerd.sock"
+    )]
+    Load {
+        /// Names of services; without, all that are made
+        names: Vec<String>,
+        /// What takes them
+        #[arg(long)]
+        into: LoadInto,
+        /// Name of the kind cluster
+        #[arg(long, default_value = "isa-cloud-local", value_name = "NAME")]
+        cluster: String,
+        /// Socket of containerd
+        #[arg(
+            long,
+            env = "CONTAINERD_ADDRESS",
+            default_value = "/run/containerd/containerd.sock",
+            value_name = "PATH"
+        )]
+        socket: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContainerTool {
+    Docker,
+    Podman,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LoadInto {
+    Docker,
+    Podman,
+    Kind,
+    Containerd,
 }
 
 #[derive(Debug, Subcommand)]
@@ -226,20 +433,52 @@ pub(crate) enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Engine {
     /// The vector engine: Qdrant's REST and gRPC API
-    Qdrant {
-        /// Folder of the collections
-        #[arg(long, value_name = "DIR")]
-        storage: PathBuf,
-        /// Address of the REST API
-        #[arg(long, default_value = "127.0.0.1:6333", value_name = "ADDRESS")]
-        rest: SocketAddr,
-        /// Address of the gRPC API
-        #[arg(long, default_value = "127.0.0.1:6334", value_name = "ADDRESS")]
-        grpc: SocketAddr,
-        /// File that holds the API key; without one, only loopback addresses are served
-        #[arg(long, value_name = "FILE")]
-        api_key_file: Option<PathBuf>,
-    },
+    ///
+    /// Takes the variables of Qdrant's own image as well, so that it can stand in its place.
+    Qdrant(Qdrant),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Qdrant {
+    /// Folder of the collections
+    #[arg(long, env = "QDRANT__STORAGE__STORAGE_PATH", value_name = "DIR")]
+    pub(crate) storage: PathBuf,
+    /// Address to listen on
+    #[arg(
+        long,
+        env = "QDRANT__SERVICE__HOST",
+        default_value = "127.0.0.1",
+        value_name = "ADDRESS"
+    )]
+    pub(crate) host: IpAddr,
+    /// Port of the REST API
+    #[arg(
+        long,
+        env = "QDRANT__SERVICE__HTTP_PORT",
+        default_value_t = 6333,
+        value_name = "NUMBER"
+    )]
+    pub(crate) http_port: u16,
+    /// Port of the gRPC API
+    #[arg(
+        long,
+        env = "QDRANT__SERVICE__GRPC_PORT",
+        default_value_t = 6334,
+        value_name = "NUMBER"
+    )]
+    pub(crate) grpc_port: u16,
+    /// File that holds the API key; without a key, only loopback addresses are served
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// The API key itself, for the variable: everybody on the machine can read command lines
+    #[arg(
+        long,
+        env = "QDRANT__SERVICE__API_KEY",
+        hide_env_values = true,
+        value_parser = secret,
+        value_name = "KEY"
+    )]
+    pub(crate) api_key: Option<Secret>,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -247,4 +486,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".into()),
     }
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
 }

@@ -301,6 +301,13 @@ fn java_major(version: &str) -> Option<u32> {
     }
 }
 
+/// A tool of operators that belongs to no engine, such as `kubectl`: on PATH, or installed into the cache.
+pub fn locate_tool(config: &Config, name: &str) -> Option<PathBuf> {
+    let entry = catalog().get(name)?;
+    let system = entry.on_path.iter().find_map(|name| on_path(name));
+    system.or_else(|| from_cache(config, entry).map(|found| found.program))
+}
+
 /// A tool that belongs to an engine, such as `psql` or `initdb`: beside its program, in its install folder, on PATH.
 pub fn tool(program: &Program, name: &str) -> Option<PathBuf> {
     let beside = program.program.parent().map(Path::to_owned);

@@ -1,25 +1,34 @@
 //! One file for each command.
 
+mod bars;
 mod config;
+mod deploy;
+mod diagnose;
 mod doctor;
 mod down;
 mod engine;
 mod engines;
 mod env;
 mod exec;
+mod images;
 mod logs;
 mod progress;
 mod reset;
+mod resources;
+mod rollout;
+mod secrets;
 mod status;
+mod teardown;
 mod up;
 mod verify;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::CommandFactory;
 use isa_config::{Config, Overrides};
-use isa_platform::StateDir;
+use isa_deploy::Overlay;
+use isa_platform::{StateDir, locate::locate_tool};
 
 use crate::{
     cli::{Cli, Command, Global},
@@ -28,6 +37,8 @@ use crate::{
 
 /// `isa status` when no platform runs, as in `systemctl status`.
 const NOT_RUNNING: u8 = 3;
+/// `isa deploy` when the time is up before everything is ready.
+const NOT_READY: u8 = 4;
 /// Ended by Ctrl-C before the work was done.
 const INTERRUPTED: u8 = 130;
 
@@ -58,6 +69,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor { output } => doctor::run(&config, &output),
         Command::Verify(options) => verify::run(&config, &options).await,
         Command::Engines(command) => engines::run(&config, &command).await,
+        Command::Images(command) => images::run(&config, &command).await,
+        Command::Deploy(options) => deploy::run(&config, &options).await,
+        Command::Diagnose { kube, output } => diagnose::run(&kube, &output).await,
+        Command::Resources(options) => resources::run(&config, &options).await,
+        Command::Secrets(command) => secrets::run(&config, &command).await,
+        Command::Teardown(options) => teardown::run(&config, &options).await,
         Command::Engine(command) => engine::run(command).await,
         Command::Completions { .. } | Command::Config(_) => Ok(ExitCode::SUCCESS), // answered above
     }
@@ -87,6 +104,18 @@ fn start_log(filter: &str) -> anyhow::Result<()> {
 
 fn state_dir(config: &Config) -> anyhow::Result<StateDir> {
     StateDir::new(config).context("cannot find the folder that isa was started in")
+}
+
+/// The overlay that is meant, looked for from the working folder upwards.
+fn overlay(name: &str) -> anyhow::Result<Overlay> {
+    let here = std::env::current_dir().context("cannot find the folder that isa was started in")?;
+    Ok(Overlay::find(name, &here)?)
+}
+
+/// The program that renders overlays.
+fn kubectl(config: &Config) -> anyhow::Result<PathBuf> {
+    locate_tool(config, "kubectl")
+        .context("kubectl is neither on PATH nor installed; install it with `isa engines install kubectl`")
 }
 
 /// Asks before something is lost. Without a terminal there is nobody to ask: then `--yes` is needed.

@@ -1,9 +1,12 @@
 //! `isa status`
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
+use anyhow::bail;
 use chrono::Utc;
+use comfy_table::{Cell, Color};
 use isa_config::Config;
+use isa_deploy::{Cluster, age};
 use isa_platform::{
     StateDir,
     control::{Client, Error},
@@ -17,6 +20,9 @@ use crate::{
 };
 
 pub(super) async fn run(config: &Config, options: &Status) -> anyhow::Result<ExitCode> {
+    if options.at.kube {
+        return on_kubernetes(options).await;
+    }
     let state = state_dir(config)?;
     if options.output == StatusFormat::Env {
         return variables(&state);
@@ -44,7 +50,7 @@ pub(super) async fn run(config: &Config, options: &Status) -> anyhow::Result<Exi
 /// The addresses that the last platform in this folder had; its credentials stay the same.
 fn variables(state: &StateDir) -> anyhow::Result<ExitCode> {
     let Some(endpoints) = state.endpoints()? else {
-        anyhow::bail!(
+        bail!(
             "no platform has run in {} yet; start one with `isa up`",
             state.root().display()
         );
@@ -76,4 +82,46 @@ fn stopped(config: &Config, state: &StateDir) -> PlatformStatus {
         all_ready_ms: None,
         engines: engines.collect(),
     }
+}
+
+async fn on_kubernetes(options: &Status) -> anyhow::Result<ExitCode> {
+    if options.output == StatusFormat::Env {
+        bail!("-o env is for the platform of this machine: in a cluster every engine has a Service of its own name");
+    }
+    let cluster = Cluster::connect(options.at.context.as_deref()).await?;
+    let namespace = &options.at.namespace;
+    let systems = isa_deploy::status::status(&cluster, namespace).await?;
+    let code = if systems.is_empty() {
+        ExitCode::from(NOT_RUNNING)
+    } else {
+        ExitCode::SUCCESS
+    };
+    if options.output == StatusFormat::Json {
+        output::print_json(&systems)?;
+        return Ok(code);
+    }
+    if systems.is_empty() {
+        say!("nothing runs in {namespace} at {}; deploy with `isa deploy OVERLAY`", cluster.place().server);
+        return Ok(code);
+    }
+    let mut table = output::table(&["NAME", "LAYER", "KIND", "READY", "STATUS", "RESTARTS", "AGE", "IMAGE"]);
+    for system in &systems {
+        let color = match (system.done, system.pods.iter().any(|p| p.stuck)) {
+            (true, _) => Color::Green,
+            (_, true) => Color::Red,
+            _ => Color::Yellow,
+        };
+        table.add_row([
+            Cell::new(&system.name),
+            Cell::new(&system.layer),
+            Cell::new(system.kind),
+            Cell::new(format!("{}/{}", system.ready, system.wanted)),
+            Cell::new(&system.status).fg(color),
+            Cell::new(system.restarts),
+            Cell::new(age(Duration::from_secs(system.age_seconds))),
+            Cell::new(system.images.join(", ")),
+        ]);
+    }
+    output::print(table);
+    Ok(code)
 }

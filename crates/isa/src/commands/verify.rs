@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use comfy_table::Color;
 use isa_checks::Report;
 use isa_config::{Config, Endpoint, Endpoints, EngineConfig, EngineKind};
+use isa_deploy::Cluster;
 use isa_platform::{control::Client, status::State};
 use serde::Serialize;
 
@@ -22,9 +23,15 @@ struct Findings<'a> {
     engines: &'a [Report],
     /// Engines that could not be checked because they cannot be had here, with the reason.
     skipped: &'a BTreeMap<EngineKind, String>,
+    /// Engines that are there and not ready, with what they are doing.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    down: &'a BTreeMap<EngineKind, String>,
 }
 
 pub(super) async fn run(config: &Config, options: &Verify) -> anyhow::Result<ExitCode> {
+    if options.at.kube {
+        return on_kubernetes(options).await;
+    }
     let (mut endpoints, mut skipped) = if options.endpoints.is_some() || !options.url.is_empty() {
         (given(options)?, BTreeMap::new())
     } else {
@@ -42,30 +49,74 @@ pub(super) async fn run(config: &Config, options: &Verify) -> anyhow::Result<Exi
     if endpoints.is_empty() && skipped.is_empty() {
         bail!("there is nothing to verify: the list of endpoints is empty");
     }
-    let people = options.output.output == Format::Table;
-    let limit = Duration::from_secs(options.timeout);
-    let reports = isa_checks::verify(&endpoints, limit, |report| {
+    let people = people(options);
+    let reports = isa_checks::verify(&endpoints, limit(options), |report| {
         if people {
             print(report);
         }
     })
     .await;
-    let failed = reports.iter().filter(|r| !r.ok()).count();
-    if people {
-        for (kind, why) in &skipped {
+    conclude(options, &reports, &skipped, &BTreeMap::new())
+}
+
+/// The engines of a cluster, through port-forwards that end with the checks.
+async fn on_kubernetes(options: &Verify) -> anyhow::Result<ExitCode> {
+    if options.only.contains(&EngineKind::Duckdb) {
+        bail!("DuckDB is no server in a cluster: it runs inside the services that use it");
+    }
+    let cluster = Cluster::connect(options.at.context.as_deref()).await?;
+    let namespace = &options.at.namespace;
+    let engines = isa_deploy::verify::engines(&cluster, namespace, &options.only).await?;
+    if engines.endpoints.is_empty() && engines.down.is_empty() {
+        bail!("no engine runs in {namespace} at {}; deploy with `isa deploy OVERLAY`", cluster.place().server);
+    }
+    let people = people(options);
+    let reports = engines
+        .verify(limit(options), |report| {
+            if people {
+                print(report);
+            }
+        })
+        .await;
+    conclude(options, &reports, &engines.absent, &engines.down)
+}
+
+fn people(options: &Verify) -> bool {
+    options.output.output == Format::Table
+}
+
+fn limit(options: &Verify) -> Duration {
+    Duration::from_secs(options.timeout)
+}
+
+/// Prints what was not checked and the sum of it all, and says how the command ends.
+fn conclude(
+    options: &Verify,
+    reports: &[Report],
+    skipped: &BTreeMap<EngineKind, String>,
+    down: &BTreeMap<EngineKind, String>,
+) -> anyhow::Result<ExitCode> {
+    let failed = reports.iter().filter(|r| !r.ok()).count() + down.len();
+    if people(options) {
+        for (kind, why) in down {
+            say!("{} {kind:<10} {why}; `isa diagnose` says why", paint(Color::Red, "✗"));
+        }
+        for (kind, why) in skipped {
             say!("{} {kind:<10} not run: {why}", paint(Color::Yellow, "-"));
         }
+        let passed = reports.iter().filter(|r| r.ok()).count();
         let skipped = if skipped.is_empty() {
             String::new()
         } else {
             format!(", {} not run", skipped.len())
         };
-        say!("\n{} passed, {failed} failed{skipped}", reports.len() - failed);
+        say!("\n{passed} passed, {failed} failed{skipped}");
     } else {
         output::print_json(&Findings {
             ok: failed == 0,
-            engines: &reports,
-            skipped: &skipped,
+            engines: reports,
+            skipped,
+            down,
         })?;
     }
     Ok(if failed == 0 {
