@@ -11,9 +11,9 @@ mod values;
 
 use std::time::Instant;
 
-use axum::Router;
+use axum::{Router, middleware::map_response};
 use qdrant_client::qdrant as pb;
-use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
+use tonic::{Code, Request, Response, Status, codec::CompressionEncoding, service::Routes};
 
 use self::pb::{
     collections_server::CollectionsServer,
@@ -29,6 +29,7 @@ use crate::{
 pub(crate) fn router(engine: Engine, max_request_bytes: usize) -> Router {
     // Reports the server itself, as empty name, as serving.
     let (_, health) = tonic_health::server::health_reporter();
+    let health = health.max_decoding_message_size(max_request_bytes);
     let api = Api { engine };
     macro_rules! server {
         ($server:ident) => {
@@ -44,6 +45,23 @@ pub(crate) fn router(engine: Engine, max_request_bytes: usize) -> Router {
         .add_service(server!(PointsServer))
         .prepare()
         .into_axum_router()
+        .layer(map_response(move |response| async move {
+            name_limit(response, max_request_bytes)
+        }))
+}
+
+/// Tonic answers a message that is too large with OUT_OF_RANGE, and one that is so once it is unpacked with
+/// RESOURCE_EXHAUSTED. Nothing else here answers with one of these.
+fn name_limit(response: axum::response::Response, max_request_bytes: usize) -> axum::response::Response {
+    // An error is all headers.
+    let code = response.headers().get(Status::GRPC_STATUS);
+    match code.map(|code| Code::from_bytes(code.as_bytes())) {
+        Some(Code::OutOfRange | Code::ResourceExhausted) => Status::resource_exhausted(format!(
+            "the request is larger than {max_request_bytes} bytes, which is the limit; send it in parts"
+        ))
+        .into_http(),
+        _ => response,
+    }
 }
 
 /// Implements the three services.

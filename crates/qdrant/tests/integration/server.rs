@@ -54,12 +54,15 @@ impl Server {
 
     /// The official Rust client, which speaks gRPC only.
     pub(crate) fn client(&self, api_key: Option<&str>) -> Qdrant {
-        let mut config = QdrantConfig::from_url(&format!("http://127.0.0.1:{}", self.grpc));
-        config.set_timeout(PATIENCE);
+        let mut config = self.client_config();
         if let Some(key) = api_key {
             config.set_api_key(key);
         }
         Qdrant::new(config).unwrap()
+    }
+
+    pub(crate) fn client_config(&self) -> QdrantConfig {
+        QdrantConfig::from_url(&format!("http://127.0.0.1:{}", self.grpc)).timeout(PATIENCE)
     }
 
     /// Dies at once, as by `kill -9`.
