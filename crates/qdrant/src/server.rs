@@ -13,6 +13,7 @@ use axum::{
     middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
+    serve::ListenerExt,
 };
 use isa_config::Secret;
 use tokio_util::sync::CancellationToken;
@@ -100,7 +101,11 @@ pub async fn serve(
     ] {
         let failed = move |source| Error::Serve { protocol, source };
         listener.set_nonblocking(true).map_err(failed)?;
-        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let listener = tokio::net::TcpListener::from_std(listener)
+            .map_err(failed)?
+            // An answer is not held back until the one before it is acknowledged. A connection that fails to be set
+            // so fails at its first read.
+            .tap_io(|connection| drop(connection.set_nodelay(true)));
         let stopped = stop.clone().cancelled_owned();
         servers.spawn(async move {
             axum::serve(listener, routes)
