@@ -37,25 +37,28 @@ pub(super) fn schema(
     }))
 }
 
+/// A struct with these fields of another one, and no other.
+macro_rules! copy {
+    ($from:ident => $($to:ident)::+ { $($field:ident),* }) => {
+        $($to)::+ { $($field: $from.$field,)* ..Default::default() }
+    };
+}
+
 fn params(params: IndexParams) -> Result<PayloadSchemaParams, Failure> {
+    use PayloadSchemaParams as Out;
     macro_rules! refuse_new {
-        ($params:ident) => {
+        ($params:ident $(, $field:literal: $present:expr)?) => {
             refuse_present(&[
                 ("field_index_params.memory", $params.memory.is_some()),
                 ("field_index_params.nested", $params.nested.is_some()),
+                $(($field, $present),)?
             ])?
         };
     }
     Ok(match params {
         IndexParams::KeywordIndexParams(p) => {
-            refuse_new!(p);
-            refuse_present(&[("field_index_params.prefix", p.prefix.is_some())])?;
-            PayloadSchemaParams::Keyword(KeywordIndexParams {
-                is_tenant: p.is_tenant,
-                on_disk: p.on_disk,
-                enable_hnsw: p.enable_hnsw,
-                ..Default::default()
-            })
+            refuse_new!(p, "field_index_params.prefix": p.prefix.is_some());
+            Out::Keyword(copy!(p => KeywordIndexParams { is_tenant, on_disk, enable_hnsw }))
         }
         IndexParams::IntegerIndexParams(p) => {
             refuse_new!(p);
@@ -64,62 +67,31 @@ fn params(params: IndexParams) -> Result<PayloadSchemaParams, Failure> {
                     "field_index_params: `lookup` and `range` cannot both be off",
                 ));
             }
-            PayloadSchemaParams::Integer(IntegerIndexParams {
-                lookup: p.lookup,
-                range: p.range,
-                is_principal: p.is_principal,
-                on_disk: p.on_disk,
-                enable_hnsw: p.enable_hnsw,
-                ..Default::default()
-            })
+            Out::Integer(copy!(p => IntegerIndexParams { lookup, range, is_principal, on_disk, enable_hnsw }))
         }
         IndexParams::FloatIndexParams(p) => {
             refuse_new!(p);
-            PayloadSchemaParams::Float(FloatIndexParams {
-                is_principal: p.is_principal,
-                on_disk: p.on_disk,
-                enable_hnsw: p.enable_hnsw,
-                ..Default::default()
-            })
+            Out::Float(copy!(p => FloatIndexParams { is_principal, on_disk, enable_hnsw }))
         }
         IndexParams::GeoIndexParams(p) => {
             refuse_new!(p);
-            PayloadSchemaParams::Geo(GeoIndexParams {
-                on_disk: p.on_disk,
-                enable_hnsw: p.enable_hnsw,
-                ..Default::default()
-            })
+            Out::Geo(copy!(p => GeoIndexParams { on_disk, enable_hnsw }))
         }
         IndexParams::BoolIndexParams(p) => {
             refuse_new!(p);
-            PayloadSchemaParams::Bool(BoolIndexParams {
-                on_disk: p.on_disk,
-                enable_hnsw: p.enable_hnsw,
-                ..Default::default()
-            })
+            Out::Bool(copy!(p => BoolIndexParams { on_disk, enable_hnsw }))
         }
         IndexParams::DatetimeIndexParams(p) => {
             refuse_new!(p);
-            PayloadSchemaParams::Datetime(DatetimeIndexParams {
-                is_principal: p.is_principal,
-                on_disk: p.on_disk,
-                enable_hnsw: p.enable_hnsw,
-                ..Default::default()
-            })
+            Out::Datetime(copy!(p => DatetimeIndexParams { is_principal, on_disk, enable_hnsw }))
         }
         IndexParams::UuidIndexParams(p) => {
             refuse_new!(p);
-            PayloadSchemaParams::Uuid(UuidIndexParams {
-                is_tenant: p.is_tenant,
-                on_disk: p.on_disk,
-                enable_hnsw: p.enable_hnsw,
-                ..Default::default()
-            })
+            Out::Uuid(copy!(p => UuidIndexParams { is_tenant, on_disk, enable_hnsw }))
         }
         IndexParams::TextIndexParams(p) => {
-            refuse_new!(p);
-            refuse_present(&[("field_index_params.scoring", p.scoring.is_some())])?;
-            PayloadSchemaParams::Text(text(p)?)
+            refuse_new!(p, "field_index_params.scoring": p.scoring.is_some());
+            Out::Text(text(p)?)
         }
     })
 }
@@ -199,50 +171,30 @@ pub(super) fn info_out(info: &PayloadIndexInfo) -> pb::PayloadSchemaInfo {
 }
 
 fn params_out(params: &PayloadSchemaParams) -> IndexParams {
+    use IndexParams as Out;
     match params {
-        PayloadSchemaParams::Keyword(p) => IndexParams::KeywordIndexParams(pb::KeywordIndexParams {
-            is_tenant: p.is_tenant,
-            on_disk: p.on_disk,
-            enable_hnsw: p.enable_hnsw,
-            ..Default::default()
-        }),
-        PayloadSchemaParams::Integer(p) => IndexParams::IntegerIndexParams(pb::IntegerIndexParams {
-            lookup: p.lookup,
-            range: p.range,
-            is_principal: p.is_principal,
-            on_disk: p.on_disk,
-            enable_hnsw: p.enable_hnsw,
-            ..Default::default()
-        }),
-        PayloadSchemaParams::Float(p) => IndexParams::FloatIndexParams(pb::FloatIndexParams {
-            on_disk: p.on_disk,
-            is_principal: p.is_principal,
-            enable_hnsw: p.enable_hnsw,
-            ..Default::default()
-        }),
-        PayloadSchemaParams::Geo(p) => IndexParams::GeoIndexParams(pb::GeoIndexParams {
-            on_disk: p.on_disk,
-            enable_hnsw: p.enable_hnsw,
-            ..Default::default()
-        }),
-        PayloadSchemaParams::Bool(p) => IndexParams::BoolIndexParams(pb::BoolIndexParams {
-            on_disk: p.on_disk,
-            enable_hnsw: p.enable_hnsw,
-            ..Default::default()
-        }),
-        PayloadSchemaParams::Datetime(p) => IndexParams::DatetimeIndexParams(pb::DatetimeIndexParams {
-            on_disk: p.on_disk,
-            is_principal: p.is_principal,
-            enable_hnsw: p.enable_hnsw,
-            ..Default::default()
-        }),
-        PayloadSchemaParams::Uuid(p) => IndexParams::UuidIndexParams(pb::UuidIndexParams {
-            is_tenant: p.is_tenant,
-            on_disk: p.on_disk,
-            enable_hnsw: p.enable_hnsw,
-            ..Default::default()
-        }),
-        PayloadSchemaParams::Text(p) => IndexParams::TextIndexParams(text_out(p)),
+        PayloadSchemaParams::Keyword(p) => {
+            Out::KeywordIndexParams(copy!(p => pb::KeywordIndexParams { is_tenant, on_disk, enable_hnsw }))
+        }
+        PayloadSchemaParams::Integer(p) => Out::IntegerIndexParams(
+            copy!(p => pb::IntegerIndexParams { lookup, range, is_principal, on_disk, enable_hnsw }),
+        ),
+        PayloadSchemaParams::Float(p) => {
+            Out::FloatIndexParams(copy!(p => pb::FloatIndexParams { is_principal, on_disk, enable_hnsw }))
+        }
+        PayloadSchemaParams::Geo(p) => {
+            Out::GeoIndexParams(copy!(p => pb::GeoIndexParams { on_disk, enable_hnsw }))
+        }
+        PayloadSchemaParams::Bool(p) => {
+            Out::BoolIndexParams(copy!(p => pb::BoolIndexParams { on_disk, enable_hnsw }))
+        }
+        PayloadSchemaParams::Datetime(p) => Out::DatetimeIndexParams(
+            copy!(p => pb::DatetimeIndexParams { is_principal, on_disk, enable_hnsw }),
+        ),
+        PayloadSchemaParams::Uuid(p) => {
+            Out::UuidIndexParams(copy!(p => pb::UuidIndexParams { is_tenant, on_disk, enable_hnsw }))
+        }
+        PayloadSchemaParams::Text(p) => Out::TextIndexParams(text_out(p)),
     }
 }
 

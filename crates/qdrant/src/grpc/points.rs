@@ -120,13 +120,8 @@ impl Points for Api {
         request: Request<pb::SetPayloadPoints>,
     ) -> Answer<pb::PointsOperationResponse> {
         let r = request.into_inner();
-        self.write(r.collection_name, move || {
-            update::set_payload(
-                r.payload,
-                r.points_selector,
-                r.key,
-                r.shard_key_selector.is_some(),
-            )
+        self.write(r.collection_name.clone(), move || {
+            update::new_payload_of(r).map(Update::SetPayload)
         })
         .await
     }
@@ -136,13 +131,8 @@ impl Points for Api {
         request: Request<pb::SetPayloadPoints>,
     ) -> Answer<pb::PointsOperationResponse> {
         let r = request.into_inner();
-        self.write(r.collection_name, move || {
-            update::overwrite_payload(
-                r.payload,
-                r.points_selector,
-                r.key,
-                r.shard_key_selector.is_some(),
-            )
+        self.write(r.collection_name.clone(), move || {
+            update::new_payload_of(r).map(Update::OverwritePayload)
         })
         .await
     }

@@ -11,46 +11,42 @@ use super::{
     pb::{query::Variant, start_from, vector_input},
     values::{path, point_id, required, rows, size, with_payload, with_vectors},
 };
-use crate::service::{Failure, Input, Mmr, Prefetch, Query, Search, Strategy, check::refuse_present};
+use crate::service::{Failure, Input, Mmr, Query, Search, Stage, Strategy, check::refuse_present};
 
 const DEFAULT_LIMIT: u64 = 10;
 
 pub(super) fn query(request: pb::QueryPoints) -> Result<Search, Failure> {
-    refuse_present(&[
-        ("lookup_from", request.lookup_from.is_some()),
-        ("shard_key_selector", request.shard_key_selector.is_some()),
-    ])?;
+    refuse_present(&[("shard_key_selector", request.shard_key_selector.is_some())])?;
     Ok(Search {
+        stage: stage(pb::PrefetchQuery {
+            prefetch: request.prefetch,
+            query: request.query,
+            using: request.using,
+            filter: request.filter,
+            params: request.params,
+            score_threshold: request.score_threshold,
+            limit: request.limit,
+            lookup_from: request.lookup_from,
+        })?,
+        offset: size("offset", request.offset.unwrap_or(0))?,
+        with_payload: with_payload(request.with_payload, false)?,
+        with_vector: with_vectors(request.with_vectors),
+    })
+}
+
+fn stage(request: pb::PrefetchQuery) -> Result<Stage, Failure> {
+    refuse_present(&[("lookup_from", request.lookup_from.is_some())])?;
+    Ok(Stage {
         prefetch: request
             .prefetch
             .into_iter()
-            .map(prefetch)
+            .map(stage)
             .collect::<Result<_, _>>()?,
         query: request.query.map(scoring).transpose()?,
         using: request.using.unwrap_or_default(),
         filter: filter(request.filter)?,
         score_threshold: request.score_threshold,
         limit: size("limit", request.limit.unwrap_or(DEFAULT_LIMIT))?,
-        offset: size("offset", request.offset.unwrap_or(0))?,
-        params: request.params.map(params).transpose()?,
-        with_payload: with_payload(request.with_payload, false)?,
-        with_vector: with_vectors(request.with_vectors),
-    })
-}
-
-fn prefetch(request: pb::PrefetchQuery) -> Result<Prefetch, Failure> {
-    refuse_present(&[("prefetch.lookup_from", request.lookup_from.is_some())])?;
-    Ok(Prefetch {
-        prefetch: request
-            .prefetch
-            .into_iter()
-            .map(prefetch)
-            .collect::<Result<_, _>>()?,
-        query: request.query.map(scoring).transpose()?,
-        using: request.using.unwrap_or_default(),
-        filter: filter(request.filter)?,
-        score_threshold: request.score_threshold,
-        limit: size("prefetch.limit", request.limit.unwrap_or(DEFAULT_LIMIT))?,
         params: request.params.map(params).transpose()?,
     })
 }
@@ -65,17 +61,19 @@ pub(super) fn search(request: pb::SearchPoints) -> Result<Search, Failure> {
         None => VectorInternal::Dense(request.vector),
     };
     Ok(Search {
-        prefetch: Vec::new(),
-        query: Some(Query::Nearest {
-            input: Input::Vector(vector),
-            mmr: None,
-        }),
-        using: request.vector_name.unwrap_or_default(),
-        filter: filter(request.filter)?,
-        score_threshold: request.score_threshold,
-        limit: size("limit", request.limit)?,
+        stage: Stage {
+            prefetch: Vec::new(),
+            query: Some(Query::Nearest {
+                input: Input::Vector(vector),
+                mmr: None,
+            }),
+            using: request.vector_name.unwrap_or_default(),
+            filter: filter(request.filter)?,
+            score_threshold: request.score_threshold,
+            limit: size("limit", request.limit)?,
+            params: request.params.map(params).transpose()?,
+        },
         offset: size("offset", request.offset.unwrap_or(0))?,
-        params: request.params.map(params).transpose()?,
         with_payload: with_payload(request.with_payload, false)?,
         with_vector: with_vectors(request.with_vectors),
     })

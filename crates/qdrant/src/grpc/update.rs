@@ -10,7 +10,7 @@ use super::{
     pb::{points_selector::PointsSelectorOneOf, points_update_operation::Operation},
     values::{path, payload, point_id, point_ids, points, required, stored_vectors},
 };
-use crate::service::{Failure, Selector, Update, check::refuse_present};
+use crate::service::{Failure, NewPayload, Selector, Update, check::refuse_present};
 
 pub(super) fn selector(field: &str, selector: Option<pb::PointsSelector>) -> Result<Selector, Failure> {
     match required(
@@ -75,33 +75,27 @@ pub(super) fn delete_vectors(
     })
 }
 
-pub(super) fn set_payload(
-    fields: HashMap<String, pb::Value>,
-    points: Option<pb::PointsSelector>,
-    key: Option<String>,
-    shard_key: bool,
-) -> Result<Update, Failure> {
-    refuse_present(&[("shard_key_selector", shard_key)])?;
-    let key = key.map(|key| path("key", &key)).transpose()?;
-    Ok(Update::SetPayload {
-        points: selector("points_selector", points)?,
-        payload: payload(fields)?,
-        key,
-    })
+/// What a call sets or overwrites.
+pub(super) fn new_payload_of(request: pb::SetPayloadPoints) -> Result<NewPayload, Failure> {
+    new_payload(
+        request.payload,
+        request.points_selector,
+        request.key,
+        request.shard_key_selector.is_some(),
+    )
 }
 
-pub(super) fn overwrite_payload(
+fn new_payload(
     fields: HashMap<String, pb::Value>,
     points: Option<pb::PointsSelector>,
     key: Option<String>,
     shard_key: bool,
-) -> Result<Update, Failure> {
+) -> Result<NewPayload, Failure> {
     refuse_present(&[("shard_key_selector", shard_key)])?;
-    let key = key.map(|key| path("key", &key)).transpose()?;
-    Ok(Update::OverwritePayload {
+    Ok(NewPayload {
         points: selector("points_selector", points)?,
         payload: payload(fields)?,
-        key,
+        key: key.map(|key| path("key", &key)).transpose()?,
     })
 }
 
@@ -140,18 +134,20 @@ pub(super) fn operation(operation: pb::PointsUpdateOperation) -> Result<Update, 
             op.update_filter.is_some(),
             op.update_mode,
         ),
-        Operation::SetPayload(op) => set_payload(
+        Operation::SetPayload(op) => new_payload(
             op.payload,
             op.points_selector,
             op.key,
             op.shard_key_selector.is_some(),
-        ),
-        Operation::OverwritePayload(op) => overwrite_payload(
+        )
+        .map(Update::SetPayload),
+        Operation::OverwritePayload(op) => new_payload(
             op.payload,
             op.points_selector,
             op.key,
             op.shard_key_selector.is_some(),
-        ),
+        )
+        .map(Update::OverwritePayload),
         Operation::DeletePayload(op) => {
             delete_payload(op.keys, op.points_selector, op.shard_key_selector.is_some())
         }

@@ -9,7 +9,7 @@ use qdrant_edge::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::service::{Failure, Selector, Update, check::refuse_present};
+use crate::service::{Failure, NewPayload, Selector, Update, check::refuse_present};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,18 +136,16 @@ pub(super) struct SetPayload {
 
 impl SetPayload {
     pub(super) fn into_set(self) -> Result<Update, Failure> {
-        let points = selector(self.points, self.filter, self.shard_key)?;
-        Ok(Update::SetPayload {
-            points,
-            payload: self.payload,
-            key: self.key,
-        })
+        self.into_new().map(Update::SetPayload)
     }
 
     pub(super) fn into_overwrite(self) -> Result<Update, Failure> {
-        let points = selector(self.points, self.filter, self.shard_key)?;
-        Ok(Update::OverwritePayload {
-            points,
+        self.into_new().map(Update::OverwritePayload)
+    }
+
+    fn into_new(self) -> Result<NewPayload, Failure> {
+        Ok(NewPayload {
+            points: selector(self.points, self.filter, self.shard_key)?,
             payload: self.payload,
             key: self.key,
         })

@@ -3,7 +3,7 @@ use axum::{
     response::Response,
 };
 use qdrant_edge::{Filter, SearchParams, WithPayloadInterface, WithVector};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    service::{Failure, Prefetch, Query, Search, check::refuse_present},
+    service::{Failure, Query, Search, Stage, check::refuse_present},
 };
 
 const DEFAULT_LIMIT: usize = 10;
@@ -76,43 +76,50 @@ struct Batch<T> {
     searches: Vec<T>,
 }
 
+/// The searches of a batch.
+fn searches<T: DeserializeOwned>(
+    body: &Body,
+    into_search: fn(T) -> Result<Search, Failure>,
+) -> Result<Vec<Search>, Failure> {
+    let batch: Batch<T> = body.parse()?;
+    batch.searches.into_iter().map(into_search).collect()
+}
+
 impl QueryRequest {
     fn into_search(self) -> Result<Search, Failure> {
-        refuse_present(&[
-            ("lookup_from", self.lookup_from.is_some()),
-            ("shard_key", self.shard_key.is_some()),
-        ])?;
-        Ok(Search {
-            prefetch: prefetches(self.prefetch)?,
-            query: self.query.map(query::query).transpose()?,
-            using: self.using.unwrap_or_default(),
+        refuse_present(&[("shard_key", self.shard_key.is_some())])?;
+        let stage = PrefetchRequest {
+            prefetch: self.prefetch,
+            query: self.query,
+            using: self.using,
             filter: self.filter,
-            score_threshold: self.score_threshold,
-            limit: self.limit.unwrap_or(DEFAULT_LIMIT),
-            offset: self.offset.unwrap_or(0),
             params: self.params,
+            score_threshold: self.score_threshold,
+            limit: self.limit,
+            lookup_from: self.lookup_from,
+        };
+        Ok(Search {
+            stage: stage.into_stage()?,
+            offset: self.offset.unwrap_or(0),
             with_payload: self.with_payload.unwrap_or_default(),
             with_vector: self.with_vector.unwrap_or_default(),
         })
     }
 }
 
-fn prefetches(prefetch: Option<OneOrMany>) -> Result<Vec<Prefetch>, Failure> {
+fn prefetches(prefetch: Option<OneOrMany>) -> Result<Vec<Stage>, Failure> {
     let prefetches = match prefetch {
         None => Vec::new(),
         Some(OneOrMany::One(one)) => vec![*one],
         Some(OneOrMany::Many(many)) => many,
     };
-    prefetches
-        .into_iter()
-        .map(PrefetchRequest::into_prefetch)
-        .collect()
+    prefetches.into_iter().map(PrefetchRequest::into_stage).collect()
 }
 
 impl PrefetchRequest {
-    fn into_prefetch(self) -> Result<Prefetch, Failure> {
-        refuse_present(&[("prefetch.lookup_from", self.lookup_from.is_some())])?;
-        Ok(Prefetch {
+    fn into_stage(self) -> Result<Stage, Failure> {
+        refuse_present(&[("lookup_from", self.lookup_from.is_some())])?;
+        Ok(Stage {
             prefetch: prefetches(self.prefetch)?,
             query: self.query.map(query::query).transpose()?,
             using: self.using.unwrap_or_default(),
@@ -136,14 +143,16 @@ impl SearchRequest {
         };
         let input = query::input("vector", vector)?;
         Ok(Search {
-            prefetch: Vec::new(),
-            query: Some(Query::Nearest { input, mmr: None }),
-            using,
-            filter: self.filter,
-            score_threshold: self.score_threshold,
-            limit: self.limit,
+            stage: Stage {
+                prefetch: Vec::new(),
+                query: Some(Query::Nearest { input, mmr: None }),
+                using,
+                filter: self.filter,
+                score_threshold: self.score_threshold,
+                limit: self.limit,
+                params: self.params,
+            },
             offset: self.offset.unwrap_or(0),
-            params: self.params,
             with_payload: self.with_payload.unwrap_or_default(),
             with_vector: self.with_vector.unwrap_or_default(),
         })
@@ -165,13 +174,7 @@ pub(super) async fn query_batch(
     body: Body,
 ) -> Response {
     reply(&engine, move |service| {
-        let batch: Batch<QueryRequest> = body.parse()?;
-        let searches = batch
-            .searches
-            .into_iter()
-            .map(QueryRequest::into_search)
-            .collect::<Result<_, _>>()?;
-        let results = service.search(&name, searches)?;
+        let results = service.search(&name, searches(&body, QueryRequest::into_search)?)?;
         Ok(results
             .into_iter()
             .map(|points| json!({ "points": output::points(points) }))
@@ -196,13 +199,7 @@ pub(super) async fn search_batch(
     body: Body,
 ) -> Response {
     reply(&engine, move |service| {
-        let batch: Batch<SearchRequest> = body.parse()?;
-        let searches = batch
-            .searches
-            .into_iter()
-            .map(SearchRequest::into_search)
-            .collect::<Result<_, _>>()?;
-        let results = service.search(&name, searches)?;
+        let results = service.search(&name, searches(&body, SearchRequest::into_search)?)?;
         Ok(results.into_iter().map(output::points).collect::<Vec<_>>())
     })
     .await

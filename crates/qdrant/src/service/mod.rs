@@ -22,7 +22,8 @@ pub(crate) use self::{
     },
     failure::Failure,
     points::{
-        Count, Facet, Input, Mmr, Prefetch, Query, Retrieve, Scroll, Search, Selector, Strategy, Update,
+        Count, Facet, Input, Mmr, NewPayload, Query, Retrieve, Scroll, Search, Selector, Stage, Strategy,
+        Update,
     },
 };
 use crate::{
@@ -191,7 +192,7 @@ impl Service {
         check::batch("searches", searches.len())?;
         self.with(name, |shard, config| {
             let one = |search: Search| {
-                let (offset, limit) = (search.offset, search.limit);
+                let (offset, limit) = (search.offset, search.stage.limit);
                 let request = search::resolve(shard.engine(), config, search)?;
                 // The engine finds enough for the offset, but leaves it to its caller to skip that much.
                 let found = shard.read(|engine| engine.query(request))?;

@@ -25,17 +25,9 @@ pub(crate) enum Update {
         points: Selector,
         names: Vec<String>,
     },
-    /// Merges into what is there, at `key` if given.
-    SetPayload {
-        points: Selector,
-        payload: Payload,
-        key: Option<JsonPath>,
-    },
-    OverwritePayload {
-        points: Selector,
-        payload: Payload,
-        key: Option<JsonPath>,
-    },
+    /// Merges into what is there.
+    SetPayload(NewPayload),
+    OverwritePayload(NewPayload),
     DeletePayload {
         points: Selector,
         keys: Vec<JsonPath>,
@@ -46,6 +38,14 @@ pub(crate) enum Update {
         schema: PayloadFieldSchema,
     },
     DeleteIndex(JsonPath),
+}
+
+#[derive(Debug)]
+pub(crate) struct NewPayload {
+    pub(crate) points: Selector,
+    pub(crate) payload: Payload,
+    /// Where in the payload of a point; the whole without one.
+    pub(crate) key: Option<JsonPath>,
 }
 
 #[derive(Debug)]
@@ -82,25 +82,19 @@ pub(crate) struct Facet {
 /// A search of any kind.
 #[derive(Debug)]
 pub(crate) struct Search {
-    pub(crate) prefetch: Vec<Prefetch>,
-    /// Without one the points come in the order of their ids.
-    pub(crate) query: Option<Query>,
-    /// Name of the vector; empty for the one without a name.
-    pub(crate) using: String,
-    pub(crate) filter: Option<Filter>,
-    pub(crate) score_threshold: Option<f32>,
-    pub(crate) limit: usize,
+    pub(crate) stage: Stage,
     pub(crate) offset: usize,
-    pub(crate) params: Option<SearchParams>,
     pub(crate) with_payload: WithPayloadInterface,
     pub(crate) with_vector: WithVector,
 }
 
-/// A search whose results the outer one works on.
+/// One stage of a search: the outer one, or a prefetch whose results the one around it works on.
 #[derive(Debug)]
-pub(crate) struct Prefetch {
-    pub(crate) prefetch: Vec<Prefetch>,
+pub(crate) struct Stage {
+    pub(crate) prefetch: Vec<Stage>,
+    /// Without one the points come in the order of their ids.
     pub(crate) query: Option<Query>,
+    /// Name of the vector; empty for the one without a name.
     pub(crate) using: String,
     pub(crate) filter: Option<Filter>,
     pub(crate) score_threshold: Option<f32>,

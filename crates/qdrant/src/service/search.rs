@@ -8,7 +8,7 @@ use qdrant_edge::{
     ScoringQuery, VectorInternal, WithPayloadInterface, WithVector, external::ordered_float::OrderedFloat,
 };
 
-use super::{CollectionConfig, Failure, Input, Mmr, Prefetch, Query, Search, Strategy, check};
+use super::{CollectionConfig, Failure, Input, Mmr, Query, Search, Stage, Strategy, check};
 
 const MAX_PREFETCHES: usize = 64;
 const MAX_DEPTH: usize = 8;
@@ -20,35 +20,25 @@ pub(super) fn resolve(
     search: Search,
 ) -> Result<QueryRequest, Failure> {
     let Search {
-        prefetch,
-        query,
-        using,
-        filter,
-        score_threshold,
-        limit,
+        stage,
         offset,
-        params,
         with_payload,
         with_vector,
     } = search;
-    check::limit(limit, offset)?;
-    let resolver = Resolver { engine, config };
-    let stage = resolver.stage(
-        Stage {
-            prefetch,
-            query,
-            using,
-            filter,
-            score_threshold,
-            limit,
-        },
-        0,
-    )?;
+    check::limit(stage.limit, offset)?;
+    let EnginePrefetch {
+        prefetches,
+        query,
+        limit,
+        params,
+        filter,
+        score_threshold,
+    } = Resolver { engine, config }.stage(stage, 0)?;
     Ok(QueryRequest {
-        prefetches: stage.prefetches,
-        query: stage.query,
-        filter: stage.filter,
-        score_threshold: score_threshold.map(OrderedFloat),
+        prefetches,
+        query,
+        filter,
+        score_threshold,
         limit,
         offset,
         params,
@@ -57,29 +47,13 @@ pub(super) fn resolve(
     })
 }
 
-/// What a search and each of its prefetches have in common.
-struct Stage {
-    prefetch: Vec<Prefetch>,
-    query: Option<Query>,
-    using: String,
-    filter: Option<Filter>,
-    score_threshold: Option<f32>,
-    limit: usize,
-}
-
-struct Resolved {
-    prefetches: Vec<EnginePrefetch>,
-    query: Option<ScoringQuery>,
-    filter: Option<Filter>,
-}
-
 struct Resolver<'a> {
     engine: &'a EdgeShard,
     config: &'a CollectionConfig,
 }
 
 impl Resolver<'_> {
-    fn stage(&self, stage: Stage, depth: usize) -> Result<Resolved, Failure> {
+    fn stage(&self, stage: Stage, depth: usize) -> Result<EnginePrefetch, Failure> {
         let Stage {
             prefetch,
             query,
@@ -87,6 +61,7 @@ impl Resolver<'_> {
             filter,
             score_threshold,
             limit,
+            params,
         } = stage;
         if depth > MAX_DEPTH || prefetch.len() > MAX_PREFETCHES {
             let text = format!(
@@ -100,11 +75,12 @@ impl Resolver<'_> {
         if prefetch.is_empty() && matches!(query, Some(Query::Fusion(_))) {
             return Err(Failure::invalid("query: a fusion needs at least one prefetch"));
         }
+        check::limit(limit, 0)?;
         check::filter(filter.as_ref())?;
         check::score_threshold(score_threshold)?;
         let prefetches = prefetch
             .into_iter()
-            .map(|inner| self.prefetch(inner, depth + 1))
+            .map(|inner| self.stage(inner, depth + 1))
             .collect::<Result<_, _>>()?;
         let mut mentioned = HashSet::new();
         let query = query
@@ -115,41 +91,12 @@ impl Resolver<'_> {
         } else {
             Some(excluding(filter, mentioned))
         };
-        Ok(Resolved {
+        Ok(EnginePrefetch {
             prefetches,
             query,
-            filter,
-        })
-    }
-
-    fn prefetch(&self, prefetch: Prefetch, depth: usize) -> Result<EnginePrefetch, Failure> {
-        let Prefetch {
-            prefetch,
-            query,
-            using,
-            filter,
-            score_threshold,
             limit,
             params,
-        } = prefetch;
-        check::limit(limit, 0)?;
-        let stage = self.stage(
-            Stage {
-                prefetch,
-                query,
-                using,
-                filter,
-                score_threshold,
-                limit,
-            },
-            depth,
-        )?;
-        Ok(EnginePrefetch {
-            prefetches: stage.prefetches,
-            query: stage.query,
-            limit,
-            params,
-            filter: stage.filter,
+            filter,
             score_threshold: score_threshold.map(OrderedFloat),
         })
     }

@@ -9,7 +9,7 @@ use qdrant_edge::{
     VectorOperations, WithPayloadInterface, WithVector,
 };
 
-use super::{CollectionConfig, Failure, Selector, Update, check};
+use super::{CollectionConfig, Failure, NewPayload, Selector, Update, check};
 use crate::storage::existing_points;
 
 /// Points in one operation made of a filter; bounds the size of a journal record.
@@ -31,13 +31,13 @@ pub(super) fn validate(config: &CollectionConfig, update: &mut Update) -> Result
                 .iter()
                 .try_for_each(|name| check::kind(config, "vector", name).map(drop))
         }
-        Update::OverwritePayload { key: Some(_), .. } => Err(Failure::unsupported(
+        Update::OverwritePayload(NewPayload { key: Some(_), .. }) => Err(Failure::unsupported(
             "`key` when the payload is overwritten; set the payload instead",
         )),
         Update::Delete(points)
         | Update::ClearPayload(points)
-        | Update::SetPayload { points, .. }
-        | Update::OverwritePayload { points, .. }
+        | Update::SetPayload(NewPayload { points, .. })
+        | Update::OverwritePayload(NewPayload { points, .. })
         | Update::DeletePayload { points, .. } => selector(points),
         Update::CreateIndex { .. } | Update::DeleteIndex(_) => Ok(()),
     }
@@ -78,22 +78,8 @@ pub(super) fn plan(engine: &EdgeShard, update: Update) -> Result<Vec<UpdateOpera
             let points = PointIdsList { points };
             UpdateOperation::VectorOperation(VectorOperations::DeleteVectors(points, names.clone()))
         })?,
-        Update::SetPayload { points, payload, key } => payload_ops(engine, points, |points| {
-            PayloadOps::SetPayload(SetPayloadOp {
-                payload: payload.clone(),
-                points: Some(points),
-                filter: None,
-                key: key.clone(),
-            })
-        })?,
-        Update::OverwritePayload { points, payload, key } => payload_ops(engine, points, |points| {
-            PayloadOps::OverwritePayload(SetPayloadOp {
-                payload: payload.clone(),
-                points: Some(points),
-                filter: None,
-                key: key.clone(),
-            })
-        })?,
+        Update::SetPayload(new) => new_payload(engine, new, PayloadOps::SetPayload)?,
+        Update::OverwritePayload(new) => new_payload(engine, new, PayloadOps::OverwritePayload)?,
         Update::DeletePayload { points, keys } => payload_ops(engine, points, |points| {
             PayloadOps::DeletePayload(DeletePayloadOp {
                 keys: keys.clone(),
@@ -124,6 +110,22 @@ pub(super) fn plan(engine: &EdgeShard, update: Update) -> Result<Vec<UpdateOpera
 
 fn delete(ids: Vec<PointId>) -> UpdateOperation {
     UpdateOperation::PointOperation(PointOperations::DeletePoints { ids })
+}
+
+fn new_payload(
+    engine: &EdgeShard,
+    new: NewPayload,
+    make: fn(SetPayloadOp) -> PayloadOps,
+) -> Result<Vec<UpdateOperation>, Failure> {
+    let NewPayload { points, payload, key } = new;
+    payload_ops(engine, points, |points| {
+        make(SetPayloadOp {
+            payload: payload.clone(),
+            points: Some(points),
+            filter: None,
+            key: key.clone(),
+        })
+    })
 }
 
 fn payload_ops(
