@@ -11,16 +11,11 @@ use super::{
 use crate::catalog::{Entry, Go};
 
 /// go.mod and go.sum of each entry.
-const MODULES: [(&str, &str, &str); 7] = [
+const MODULES: [(&str, &str, &str); 6] = [
     (
         "consul",
         include_str!("../../go/consul/go.mod"),
         include_str!("../../go/consul/go.sum"),
-    ),
-    (
-        "coredns",
-        include_str!("../../go/coredns/go.mod"),
-        include_str!("../../go/coredns/go.sum"),
     ),
     (
         "kube-score",
