@@ -12,7 +12,7 @@ use isa_config::{Config, Endpoint, Endpoints, EngineKind, Secret};
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::process::RunAs;
+use crate::{file_error::FileError, process::RunAs};
 
 /// Length of a generated password: 32 characters of 62 are 190 bits.
 const PASSWORD_LENGTH: usize = 32;
@@ -20,13 +20,8 @@ const PASSWORD_LENGTH: usize = 32;
 /// Why the state folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("cannot {what} {path}: {source}; {hint}", path = path.display())]
-    Io {
-        what: &'static str,
-        path: PathBuf,
-        source: io::Error,
-        hint: &'static str,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error("another isa up (process {pid}) runs in {path}; `isa status` shows it, `isa down` stops it", path = path.display())]
     Locked { pid: u32, path: PathBuf },
     #[error("{path} is not readable as {what}: {source}; restore it, or start afresh with `isa down --purge`", path = path.display())]
@@ -44,24 +39,7 @@ pub enum Error {
 }
 
 pub(crate) fn io_error(what: &'static str, path: &Path, source: io::Error) -> Error {
-    let hint = match source.kind() {
-        io::ErrorKind::PermissionDenied => {
-            "it belongs to another user: run as that user, or move the folder with --set state_dir=…"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => {
-            "the file system is read-only: move the folder with --set state_dir=…"
-        }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "the disk is full: free some space, or move the folder with --set state_dir=…"
-        }
-        _ => "see `isa doctor`",
-    };
-    Error::Io {
-        what,
-        path: path.to_owned(),
-        source,
-        hint,
-    }
+    FileError::new(what, path, "state_dir", source).into()
 }
 
 /// A user name and password that the platform made for an engine.

@@ -3,6 +3,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::file_error::FileError;
+
 /// Why something could not be installed. Nothing half-installed stays behind.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -10,13 +12,8 @@ pub enum Error {
     Unknown { name: String, known: String },
     #[error("{name} is in none of the registries; {how}")]
     Elsewhere { name: String, how: String },
-    #[error("cannot {what} {path}: {source}; {hint}", path = path.display())]
-    Io {
-        what: &'static str,
-        path: PathBuf,
-        source: io::Error,
-        hint: &'static str,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(
         "only {free_mb} MiB are free at {path}, and installing {name} takes {needed_mb} MiB; free some, or choose another folder with --set cache_dir=…",
         path = path.display()
@@ -69,21 +66,5 @@ pub enum Error {
 
 /// For `map_err`: a failure of the file system at `path`.
 pub(super) fn io_error<'a>(what: &'static str, path: &'a Path) -> impl Fn(io::Error) -> Error + 'a {
-    move |source| Error::Io {
-        what,
-        path: path.to_owned(),
-        hint: match source.kind() {
-            io::ErrorKind::PermissionDenied => {
-                "it belongs to another user: run as that user, or choose another folder with --set cache_dir=…"
-            }
-            io::ErrorKind::ReadOnlyFilesystem => {
-                "the file system is read-only: choose another folder with --set cache_dir=…"
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                "the disk is full: free some space, or choose another folder with --set cache_dir=…"
-            }
-            _ => "see `isa doctor`, or choose another folder with --set cache_dir=…",
-        },
-        source,
-    }
+    move |source| FileError::new(what, path, "cache_dir", source).into()
 }
