@@ -8,6 +8,7 @@ use crate::process::Launch;
 pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     let data = ctx.data()?;
     let inside = |name: &str| data.join(name);
+    let scheduler = ctx.listen("grpc");
     // JSON is YAML.
     let conf = json!({
         // Tenants by X-Scope-OrgID: a request without one is refused.
@@ -29,6 +30,10 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
             "ring": { "instance_addr": ctx.bind, "kvstore": { "store": "inmemory" } },
             "storage": { "filesystem": { "chunks_directory": inside("chunks"), "rules_directory": inside("rules") } },
         },
+        // Its own scheduler by address. In a ring, the scheduler takes no query in its first 3 s, and the frontend
+        // first looks for it after 10 s, until which Loki is not ready.
+        "frontend": { "scheduler_address": scheduler },
+        "frontend_worker": { "scheduler_address": scheduler },
         "ingester": {
             // Alone in its ring, it has nobody to hand over to or to wait for.
             "lifecycler": { "min_ready_duration": "0s", "final_sleep": "0s" },
