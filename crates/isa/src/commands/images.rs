@@ -1,12 +1,12 @@
 //! `isa images list|build|load`
 
-use std::{path::Path, process::ExitCode};
+use std::{collections::BTreeSet, path::Path, process::ExitCode};
 
 use anyhow::bail;
 use comfy_table::{Cell, Color};
 use isa_config::Config;
 use isa_platform::{
-    images::{self, Builder, Definition, Loader, Status, definitions, named},
+    images::{self, Builder, Definition, Error, Loader, Status, definitions, named},
     install::Event,
 };
 use serde::Serialize;
@@ -91,6 +91,21 @@ async fn build(
         failed = work => failed?,
         _ = tokio::signal::ctrl_c() => return Ok(interrupted()),
     };
+    let missing: BTreeSet<&str> = failed
+        .iter()
+        .filter_map(|(_, error)| match error {
+            Error::NotInstalled { missing, .. } => Some(missing.split(' ')),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if !missing.is_empty() {
+        let names: Vec<_> = missing.into_iter().collect();
+        tell!(
+            "install all that is missing with `isa engines install {}`",
+            names.join(" ")
+        );
+    }
     show(config, &wanted, format)?;
     Ok(exit(failed.is_empty()))
 }

@@ -153,7 +153,7 @@ fn config(definition: &Definition, layer: &str) -> Value {
             "User": format!("{}:{}", definition.user.uid, definition.user.gid),
             "Env": [format!("PATH={}", folders.join(":"))],
             "Entrypoint": definition.entrypoint,
-            "WorkingDir": definition.data.as_deref().unwrap_or(Path::new("/")),
+            "WorkingDir": definition.data.as_deref().unwrap_or_else(|| Path::new("/")),
         },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer}")] },
         "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": "isa images build" }],
