@@ -39,7 +39,8 @@ impl Default for Config {
             state_dir: ".isa".into(),
             cache_dir: PathBuf::new(), // the loader fills it in: it depends on the user
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            log: "warn,isa=info,isa_platform=info,isa_qdrant=info".into(),
+            // What goes wrong with a cluster is an error of the command, which says it better.
+            log: "warn,isa=info,isa_platform=info,isa_qdrant=info,kube_client=off,kube_runtime=off".into(),
             free_ports: false,
             ready_timeout_seconds: 60,
             stop_timeout_seconds: 20,

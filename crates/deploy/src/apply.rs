@@ -33,8 +33,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// Namespaces that do not exist yet. What goes into them the API server could not check.
     pub new_namespaces: Vec<String>,
-    objects: Vec<DynamicObject>,
-    force: bool,
+    /// With whether fields are taken from others.
+    objects: Vec<(DynamicObject, bool)>,
 }
 
 /// Fields that somebody else has set to other values.
@@ -87,10 +87,18 @@ pub async fn plan(cluster: &Cluster, manifests: &Manifests, force: bool) -> Resu
         .try_collect()
         .await?;
     let mut changes = Vec::new();
+    let mut forced = Vec::new();
     let mut conflict = Conflict::default();
     for trial in trials {
         match trial {
-            Trial::Change(change) => changes.push(change),
+            Trial::Change(change) => {
+                changes.push(change);
+                forced.push(force);
+            }
+            Trial::Taken(change) => {
+                changes.push(change);
+                forced.push(true);
+            }
             Trial::Conflict(fields) => conflict.fields.extend(fields),
         }
     }
@@ -100,24 +108,25 @@ pub async fn plan(cluster: &Cluster, manifests: &Manifests, force: bool) -> Resu
     Ok(Plan {
         changes,
         new_namespaces,
-        objects,
-        force,
+        objects: objects.into_iter().zip(forced).collect(),
     })
 }
 
 impl Plan {
     /// Applies everything, what others need first. `each` is called after each object.
     pub async fn apply(&self, cluster: &Cluster, mut each: impl FnMut(&ObjectName)) -> Result<(), Error> {
-        let params = params(self.force, false);
-        let mut stages: BTreeMap<u8, Vec<&DynamicObject>> = BTreeMap::new();
-        for object in &self.objects {
-            stages.entry(stage(kind(object))).or_default().push(object);
+        let mut stages: BTreeMap<u8, Vec<(&DynamicObject, bool)>> = BTreeMap::new();
+        for (object, force) in &self.objects {
+            stages
+                .entry(stage(kind(object)))
+                .or_default()
+                .push((object, *force));
         }
         for objects in stages.into_values() {
             let mut applied = stream::iter(objects)
-                .map(|object| async {
+                .map(|(object, force)| async move {
                     let api = cluster.api_of(object).await?;
-                    send(cluster, &api, object, &params).await?;
+                    send(cluster, &api, object, &params(force, false)).await?;
                     Ok::<_, Error>(name_of(object))
                 })
                 .buffer_unordered(PARALLEL);
@@ -165,6 +174,8 @@ async fn fetch(cluster: &Cluster, objects: &[DynamicObject]) -> Result<Live, Err
 
 enum Trial {
     Change(Change),
+    /// The same, for an object whose fields others have set to the same values: they become common.
+    Taken(Change),
     Conflict(Vec<ConflictField>),
 }
 
@@ -184,7 +195,19 @@ async fn trial(
         Ok(becomes) => Ok(Trial::Change(
             live.map_or_else(|| created(object), |live| compare(live, &becomes)),
         )),
-        Err(Error::Conflict(conflict)) => Ok(Trial::Conflict(conflict.fields)),
+        Err(Error::Conflict(conflict)) => {
+            // The API server also calls it a conflict when defaults that it filled in itself are all that differs. Only
+            // what would really change is one.
+            let becomes = send(cluster, &api, object, &params(true, true)).await?;
+            let change = live.map_or_else(|| created(object), |live| compare(live, &becomes));
+            let changes = |field: &ConflictField| change.fields.iter().any(|c| same(&field.field, &c.path));
+            let real: Vec<_> = conflict.fields.into_iter().filter(changes).collect();
+            Ok(if real.is_empty() {
+                Trial::Taken(change)
+            } else {
+                Trial::Conflict(real)
+            })
+        }
         Err(other) => Err(other),
     }
 }
@@ -225,6 +248,24 @@ async fn send(
 fn conflicts(status: &Status) -> bool {
     let causes = status.details.iter().flat_map(|d| &d.causes);
     status.code == 409 && causes.into_iter().any(|c| c.reason == "FieldManagerConflict")
+}
+
+/// Whether a change is inside a field that the API server names: `.spec.containers[name="redis"].env` is what a change
+/// calls `spec.containers[redis].env[0]`. A list by other keys than the name counts as one field.
+fn same(field: &str, change: &str) -> bool {
+    let field = field
+        .trim_start_matches('.')
+        .replace("[name=", "[")
+        .replace('"', "");
+    let whole = field
+        .split_once('=')
+        .and_then(|(before, _)| before.rsplit_once('['));
+    let plain = |path: &str| path.replace('[', ".").replace(']', "");
+    let (field, change) = (plain(whole.map_or(&field, |(list, _)| list)), plain(change));
+    change == field
+        || change
+            .strip_prefix(&field)
+            .is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn conflict_fields(object: &ObjectName, status: &Status) -> Vec<ConflictField> {
@@ -329,6 +370,22 @@ mod tests {
             mark("dHdv", &[secret("b25l"), workload()]).is_some(),
             "applied by kubectl, changed"
         );
+    }
+
+    #[test]
+    fn fields_of_conflicts_are_found_among_the_changes() {
+        let field = ".spec.template.spec.containers[name=\"consul\"].env[name=\"POD_IP\"].valueFrom.fieldRef";
+        assert!(same(
+            field,
+            "spec.template.spec.containers[consul].env[POD_IP].valueFrom.fieldRef.apiVersion"
+        ));
+        assert!(!same(field, "spec.template.spec.containers[consul].image"));
+        assert!(same(".data.gossip.json", "data[gossip.json]"));
+        assert!(same(
+            ".spec.ports[port=80,protocol=\"TCP\"].targetPort",
+            "spec.ports[0].targetPort"
+        ));
+        assert!(!same(".spec.volumeClaimTemplates", "spec.volumeClaimTemplatesX"));
     }
 
     #[test]

@@ -11,19 +11,19 @@ use kube::{
     api::ListParams,
     core::{ApiResource, DynamicObject},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 
 use crate::{Cluster, Error, Manifests, Quantity, pods::is_over, render::typed, status::layer_order};
 
 /// CPU and memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Amounts {
     pub cpu: Quantity,
     pub memory: Quantity,
 }
 
 /// What pods ask for, and what they may not exceed. A pod without a limit makes the sum of limits a lower bound.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demand {
     pub requests: Amounts,
     pub limits: Amounts,
@@ -117,16 +117,33 @@ pub(crate) fn amount(texts: Option<&Texts>, name: &str) -> Quantity {
 }
 
 /// What one system, a layer, or everything takes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Total {
     pub pods: i64,
-    #[serde(flatten)]
     pub demand: Demand,
-    pub volumes: i64,
+    pub claims: i64,
     pub storage: Quantity,
     /// What the pods use at the moment, where the cluster measures it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Amounts>,
+}
+
+/// For programs, in the notation of Kubernetes.
+impl Serialize for Total {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Demand { requests, limits } = self.demand;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("pods", &self.pods)?;
+        let mut amounts = |what: &str, of: Amounts| {
+            map.serialize_entry(&format!("cpu_{what}"), &of.cpu.cores().to_string())?;
+            map.serialize_entry(&format!("memory_{what}"), &of.memory.exact_bytes())
+        };
+        amounts("requests", requests)?;
+        amounts("limits", limits)?;
+        self.usage.map_or(Ok(()), |usage| amounts("used", usage))?;
+        map.serialize_entry("claims", &self.claims)?;
+        map.serialize_entry("volumes", &self.storage.exact_bytes())?;
+        map.end()
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -137,11 +154,18 @@ pub struct System {
     pub total: Total,
 }
 
+#[derive(Debug, Clone, Serialize)]
+pub struct Layer {
+    pub layer: String,
+    #[serde(flatten)]
+    pub total: Total,
+}
+
 /// Every system, the sums of the layers from below, and of all.
 #[derive(Debug, Clone, Serialize)]
 pub struct Resources {
     pub systems: Vec<System>,
-    pub layers: Vec<(String, Total)>,
+    pub layers: Vec<Layer>,
     pub total: Total,
 }
 
@@ -150,7 +174,7 @@ impl Total {
         self.pods += other.pods;
         self.demand.requests.add(other.demand.requests);
         self.demand.limits.add(other.demand.limits);
-        self.volumes += other.volumes;
+        self.claims += other.claims;
         self.storage += other.storage;
         if let Some(usage) = other.usage {
             self.usage.get_or_insert_default().add(usage);
@@ -180,7 +204,7 @@ impl Resources {
             systems: list,
             layers: layers
                 .into_iter()
-                .map(|((_, name), total)| (name, total))
+                .map(|((_, layer), total)| Layer { layer, total })
                 .collect(),
             total,
         }
@@ -204,7 +228,7 @@ pub fn of_manifests(manifests: &Manifests) -> Result<Resources, Error> {
                     requests: pod.requests.times(count),
                     limits: pod.limits.times(count),
                 },
-                volumes: workload.claims.len() as i64 * count,
+                claims: workload.claims.len() as i64 * count,
                 storage: claims.times(count),
                 usage: None,
             });
@@ -216,7 +240,7 @@ pub fn of_manifests(manifests: &Manifests) -> Result<Resources, Error> {
     }) {
         let claim: PersistentVolumeClaim = typed(object)?;
         systems.entry(place(&claim.metadata)).or_default().add(&Total {
-            volumes: 1,
+            claims: 1,
             storage: storage_of(&claim),
             ..Total::default()
         });
@@ -246,7 +270,7 @@ pub async fn of_cluster(cluster: &Cluster, namespace: &str) -> Result<Resources,
     for claim in &claims.items {
         let capacity = claim.status.as_ref().and_then(|s| s.capacity.as_ref());
         systems.entry(place(&claim.metadata)).or_default().add(&Total {
-            volumes: 1,
+            claims: 1,
             // What a volume has may be more than was asked for; before it is there, what was asked for.
             storage: storage_of(claim).max(amount(capacity, "storage")),
             ..Total::default()
@@ -369,7 +393,7 @@ mod tests {
         let layers: Vec<_> = resources
             .layers
             .iter()
-            .map(|(name, t)| (name.as_str(), t.pods, t.volumes))
+            .map(|l| (l.layer.as_str(), l.total.pods, l.total.claims))
             .collect();
         assert_eq!(layers, [("infrastructure", 3, 3), ("gateway", 2, 0)]);
         let total = resources.total;
@@ -377,5 +401,11 @@ mod tests {
         assert_eq!(total.demand.requests.cpu.cores().to_string(), "1280m");
         assert_eq!(total.demand.requests.memory.bytes().to_string(), "2560Mi");
         assert_eq!(total.storage.bytes().to_string(), "30Gi");
+        let json = serde_json::to_value(total).unwrap();
+        let expected = serde_json::json!({
+            "pods": 5, "cpu_requests": "1280m", "memory_requests": "2560Mi", "cpu_limits": "0", "memory_limits": "0",
+            "claims": 3, "volumes": "30Gi",
+        });
+        assert_eq!(json, expected);
     }
 }

@@ -16,12 +16,14 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     Cluster, Error, Manifests,
     objects::{ObjectName, name_of},
+    render::Workload,
     resources::storage_of,
 };
 
 const PARALLEL: usize = 8;
-/// By which all of our objects are known.
-const OURS: &str = "app.kubernetes.io/part-of=isa-cloud";
+/// The label by which all of our objects are known.
+const PART_OF: &str = "app.kubernetes.io/part-of";
+const PLATFORM: &str = "isa-cloud";
 
 /// What will be removed and what will stay. Nothing has been removed yet.
 #[derive(Default)]
@@ -69,8 +71,9 @@ pub async fn removal(cluster: &Cluster, manifests: &Manifests, volumes: bool) ->
             _ => found.remove(object),
         }
     }
+    let workloads = manifests.workloads()?;
     for namespace in manifests.namespaces() {
-        for claim in claims(cluster, &namespace).await? {
+        for claim in claims(cluster, &namespace, &workloads).await? {
             let size = storage_of(&claim).bytes().to_string();
             let object = untyped("v1", "PersistentVolumeClaim", &claim)?;
             if volumes {
@@ -174,28 +177,40 @@ async fn gone(cluster: &Cluster, object: &DynamicObject, deadline: Instant) -> R
     }
 }
 
-async fn claims(cluster: &Cluster, namespace: &str) -> Result<Vec<PersistentVolumeClaim>, Error> {
+/// The claims of the platform: by label, or because a StatefulSet of the manifests makes claims of that name.
+async fn claims(
+    cluster: &Cluster,
+    namespace: &str,
+    workloads: &[Workload],
+) -> Result<Vec<PersistentVolumeClaim>, Error> {
     let api: Api<PersistentVolumeClaim> = cluster.api(namespace);
-    let ours = ListParams::default().labels(OURS);
-    // Claims that a StatefulSet made before it had the label carry only the system's.
-    let all = cluster
-        .within("list persistentvolumeclaims", api.list(&ListParams::default()))
+    let every = ListParams::default();
+    let mut all = cluster
+        .within("list persistentvolumeclaims", api.list(&every))
         .await?
         .items;
-    let labelled = cluster
-        .within("list persistentvolumeclaims", api.list(&ours))
-        .await?
-        .items;
-    let is_ours = |claim: &PersistentVolumeClaim| {
-        labelled.iter().any(|l| l.metadata.uid == claim.metadata.uid)
-            || claim.labels().contains_key("app") && claim.labels().contains_key("tier")
+    let prefixes: Vec<_> = workloads
+        .iter()
+        .flat_map(|w| {
+            w.claims
+                .iter()
+                .map(|claim| format!("{}-{}-", claim.name_any(), w.name))
+        })
+        .collect();
+    let made = |name: &str, prefix: &String| {
+        name.strip_prefix(prefix.as_str())
+            .is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
     };
-    Ok(all.into_iter().filter(is_ours).collect())
+    all.retain(|claim| {
+        let ours = claim.labels().get(PART_OF).is_some_and(|whole| whole == PLATFORM);
+        ours || prefixes.iter().any(|prefix| made(&claim.name_any(), prefix))
+    });
+    Ok(all)
 }
 
 async fn config_maps(cluster: &Cluster, namespace: &str) -> Result<Vec<ConfigMap>, Error> {
     let api: Api<ConfigMap> = cluster.api(namespace);
-    let ours = ListParams::default().labels(OURS);
+    let ours = ListParams::default().labels(&format!("{PART_OF}={PLATFORM}"));
     Ok(cluster.within("list configmaps", api.list(&ours)).await?.items)
 }
 

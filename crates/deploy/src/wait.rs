@@ -8,7 +8,7 @@ use std::{
 
 use futures::{
     FutureExt, Stream, StreamExt,
-    future::{Fuse, FusedFuture},
+    future::{BoxFuture, Fuse, FusedFuture},
     stream,
 };
 use k8s_openapi::{
@@ -33,13 +33,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     Cluster, Error, Manifests,
-    diagnose::{Finding, Snapshot, diagnose},
+    diagnose::{Diagnosis, Finding, Snapshot, diagnose},
     objects::ObjectName,
     pods::{PodState, is_over},
 };
 
 /// How often it is asked what keeps the pods. The pods themselves are watched.
 const DIAGNOSE_EVERY: Duration = Duration::from_secs(4);
+/// How long everything that is not ready must have been held up by causes that do not pass by themselves, and nothing
+/// have changed, before waiting for it ends.
+const HELD_UP: Duration = Duration::from_secs(20);
 /// How long the last diagnosis may take.
 const LAST_DIAGNOSIS: Duration = Duration::from_secs(20);
 
@@ -63,6 +66,8 @@ pub struct Progress {
     pub findings: Vec<Finding>,
     /// Why nothing new is known.
     pub trouble: Option<String>,
+    /// The rest waits for somebody to remove its causes, so nobody waited longer for it.
+    pub held_up: bool,
 }
 
 impl Progress {
@@ -71,8 +76,8 @@ impl Progress {
     }
 }
 
-/// Waits until the workloads of some manifests are ready, or the time is up; the last progress says which. `show` is
-/// called at every change.
+/// Waits until the workloads of some manifests are ready, until what is left cannot become ready by itself, or until
+/// the time is up; the last progress says which. `show` is called at every change.
 pub async fn wait(
     cluster: &Cluster,
     manifests: &Manifests,
@@ -97,6 +102,7 @@ pub async fn wait(
         all.pods.extend(progress.pods);
         all.findings.extend(progress.findings);
         all.trouble = progress.trouble.or(all.trouble);
+        all.held_up |= progress.held_up;
     }
     Ok(all)
 }
@@ -139,27 +145,43 @@ impl Watched {
         show: &mut impl FnMut(&Progress),
     ) -> Result<Progress, Error> {
         let namespace = self.namespace.clone();
-        let ask = || async { Ok(diagnose(&Snapshot::read(cluster, &namespace).await?).findings) }.boxed();
-        let mut asked = Fuse::terminated();
+        let ask = || {
+            async { Ok::<Diagnosis, Error>(diagnose(&Snapshot::read(cluster, &namespace).await?)) }.boxed()
+        };
+        let mut asked: Fuse<BoxFuture<'_, Result<Diagnosis, Error>>> = Fuse::terminated();
         let mut ticks = interval(DIAGNOSE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
         let mut progress = self.progress();
+        let mut held: Option<Instant> = None;
         loop {
             show(&progress);
             if progress.done() {
                 progress.findings.clear();
                 return Ok(progress);
             }
+            if held.is_some_and(|since| since.elapsed() > HELD_UP) {
+                progress.held_up = true;
+                return Ok(progress);
+            }
             tokio::select! {
                 change = self.changes.next() => {
                     progress.trouble = self.take_in(change, cluster)?;
                     let findings = std::mem::take(&mut progress.findings);
-                    progress = Progress { findings, trouble: progress.trouble, ..self.progress() };
+                    let next = Progress { findings, trouble: progress.trouble, ..self.progress() };
+                    if next.workloads != progress.workloads {
+                        held = None;
+                    }
+                    progress = next;
                 }
                 answer = &mut asked => {
                     match answer {
-                        Ok(findings) => progress.findings = findings,
+                        Ok(diagnosis) => {
+                            let lasts = |w: &WorkloadState| diagnosis.held.get(&w.object).is_some_and(|c| c.lasts());
+                            let all = progress.workloads.iter().filter(|w| !w.done).all(lasts);
+                            held = all.then(|| held.unwrap_or_else(Instant::now));
+                            progress.findings = diagnosis.findings;
+                        }
                         Err(error @ (Error::Credentials { .. } | Error::Login { .. })) => return Err(error),
                         Err(error) => progress.trouble = Some(error.to_string()),
                     }
@@ -175,8 +197,8 @@ impl Watched {
             }
         }
         // The newest word on why.
-        if let Ok(Ok(findings)) = tokio::time::timeout(LAST_DIAGNOSIS, ask()).await {
-            progress.findings = findings;
+        if let Ok(Ok(diagnosis)) = tokio::time::timeout(LAST_DIAGNOSIS, ask()).await {
+            progress.findings = diagnosis.findings;
         }
         Ok(progress)
     }
@@ -207,8 +229,7 @@ impl Watched {
         Progress {
             workloads: self.wanted.iter().map(|name| self.workload(name)).collect(),
             pods: self.pod_states(),
-            findings: Vec::new(),
-            trouble: None,
+            ..Progress::default()
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Cause, Finding, Findings, Snapshot};
 use crate::{Error, objects::ObjectName};
 
 /// A cluster that cannot be asked, as a finding.
-pub fn as_finding(error: &Error) -> Finding {
+pub(super) fn as_finding(error: &Error) -> Finding {
     let whole = crate::cluster::with_causes(error);
     // Messages end with what to do, after the last semicolon.
     let (problem, next) = whole.rsplit_once("; ").unwrap_or((&whole, ""));
@@ -84,7 +84,7 @@ pub(super) fn nodes(seen: &Snapshot, findings: &mut Findings) {
                 let name = pod.metadata.name.clone().unwrap_or_default();
                 if node == Some(&object.name) && !crate::pods::is_ready(pod) {
                     findings.affect(index, format!("Pod {name}"));
-                    findings.blames(&name, index);
+                    findings.blames(&name, seen.workload_of(pod), index);
                 }
             }
         }

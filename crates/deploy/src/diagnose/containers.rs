@@ -13,6 +13,7 @@ use super::{
 use crate::{
     objects::{ObjectName, shorten, since},
     pods::{containers, is_over, is_ready, statuses},
+    secrets::Spec,
 };
 
 /// How long a running container may take to become ready before a failing probe is worth a word, in seconds.
@@ -45,7 +46,7 @@ pub(super) fn pods(seen: &Snapshot, findings: &mut Findings) {
         let Some((key, finding)) = found else { continue };
         let index = findings.add(key, finding);
         findings.affect(index, format!("Pod {name}"));
-        findings.blames(&name, index);
+        findings.blames(&name, seen.workload_of(pod), index);
     }
 }
 
@@ -138,7 +139,7 @@ impl Case<'_> {
     fn configure(&self, said: &str) -> Vec<String> {
         let secret = said.to_lowercase().contains("secret ");
         if secret {
-            return secrets_next();
+            return secrets_next(said);
         }
         if said.contains("configmap") || said.contains("ConfigMap") {
             return vec!["deploy again: the ConfigMap comes with the manifests".into()];
@@ -153,9 +154,11 @@ impl Case<'_> {
         let (what, code) = (self.what(), ended.exit_code);
         let reason = ended.reason.as_deref().unwrap_or_default();
         let key = |cause: &str| format!("{cause} {} {}", self.workload, self.status.name);
+        // Evidence, and no part of the problem, which stays the same while they grow.
         let again = match restarts {
-            0 | 1 => String::new(),
-            n => format!(" ({n} restarts)"),
+            0 => None,
+            1 => Some("it was restarted once".to_owned()),
+            n => Some(format!("it was restarted {n} times")),
         };
         let log = self
             .seen
@@ -174,12 +177,16 @@ impl Case<'_> {
                         .map(|q| q.0.clone())
                 });
             let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
-            let problem =
-                format!("{what} was killed because it needs more memory than its limit{limit}{again}");
+            let problem = format!("{what} was killed because it needs more memory than its limit{limit}");
             let next = vec![format!("raise limits.memory of {what} in {}", self.workload)];
             return Some((
                 key("memory"),
-                self.finding(Cause::OutOfMemory, problem, log, next),
+                self.finding(
+                    Cause::OutOfMemory,
+                    problem,
+                    log.into_iter().chain(again).collect(),
+                    next,
+                ),
             ));
         }
         let kubectl = format!(
@@ -192,29 +199,30 @@ impl Case<'_> {
             let said = ended.message.clone().unwrap_or_default();
             // The runtime wraps it in the names of every layer.
             let said = said.rfind("exec: ").map_or(said.as_str(), |at| &said[at..]);
-            let problem = format!("the command of {what} cannot be run{again}");
+            let problem = format!("the command of {what} cannot be run");
             let next = vec![format!(
                 "correct command and args of {what} in {}, or the image",
                 self.workload
             )];
-            let evidence = vec![shorten(said, 400)];
+            let evidence = std::iter::once(shorten(said, 400)).chain(again).collect();
             return Some((key("crash"), self.finding(Cause::Crash, problem, evidence, next)));
         }
-        if let Some(found) = self.killed_by_probe(code, &again, &log) {
+        if let Some(found) = self.killed_by_probe(code, again.as_ref(), &log) {
             return Some((key("probe"), found));
         }
-        let problem = format!("{what} {}{again}", exit(code));
+        let problem = format!("{what} {}", exit(code));
         let mut evidence = log;
         evidence.extend(ended.message.clone().map(|m| shorten(&m, 300)));
         if evidence.is_empty() {
             evidence.push("it wrote nothing to its log".into());
         }
+        evidence.extend(again);
         let next = vec![format!("its last lines say why; the whole log: {kubectl}")];
         Some((key("crash"), self.finding(Cause::Crash, problem, evidence, next)))
     }
 
     /// The kubelet ends a container whose liveness or startup probe fails.
-    fn killed_by_probe(&self, code: i32, again: &str, log: &[String]) -> Option<Finding> {
+    fn killed_by_probe(&self, code: i32, again: Option<&String>, log: &[String]) -> Option<Finding> {
         if !matches!(code, 0 | 1 | 2 | 130 | 137 | 143) {
             return None;
         }
@@ -231,9 +239,9 @@ impl Case<'_> {
             text.starts_with("Liveness probe") || text.starts_with("Startup probe")
         });
         let probe = probe.filter(|_| killed)?;
-        let problem = format!("{} is restarted because its probe fails{again}", self.what());
+        let problem = format!("{} is restarted because its probe fails", self.what());
         let evidence = std::iter::once(message(probe))
-            .chain(log.iter().cloned())
+            .chain(log.iter().chain(again).cloned())
             .collect();
         let next = vec![format!(
             "see why it does not answer, or give the probe of {} more time",
@@ -268,11 +276,16 @@ impl Case<'_> {
     }
 }
 
-fn secrets_next() -> Vec<String> {
-    vec![
-        "isa secrets generate OVERLAY, then isa deploy OVERLAY".into(),
-        "in production: kubectl get externalsecrets says which one has not been fetched".into(),
-    ]
+fn secrets_next(said: &str) -> Vec<String> {
+    let mut names = said.split(['"', ' ', '/', ':']);
+    if names.any(|name| Spec::named(name).is_some()) {
+        vec![
+            "isa secrets generate OVERLAY, then isa deploy OVERLAY".into(),
+            "in production: kubectl get externalsecrets says which one has not been fetched".into(),
+        ]
+    } else {
+        vec!["make the Secret, or the key in it, that the message names".into()]
+    }
 }
 
 /// Where an image comes from that cannot be pulled.
@@ -334,9 +347,9 @@ pub(super) fn running_for(pod: &Pod, now: Timestamp) -> Option<u64> {
 
 fn exit(code: i32) -> String {
     match code {
-        0 => "ends by itself with code 0, and it must go on running".into(),
-        126 => "ends with code 126: its command is not executable".into(),
-        127 => "ends with code 127: a command that it runs does not exist".into(),
+        0 => "exits by itself with code 0, and it must go on running".into(),
+        126 => "exits with code 126: its command is not executable".into(),
+        127 => "exits with code 127: a command that it runs does not exist".into(),
         129..=159 => {
             let signal = code - 128;
             let name = match signal {
@@ -349,7 +362,7 @@ fn exit(code: i32) -> String {
             };
             format!("ends by signal {signal}{name}")
         }
-        code => format!("ends with code {code}"),
+        code => format!("exits with code {code}"),
     }
 }
 
@@ -375,7 +388,7 @@ fn mount(seen: &Snapshot, pod: &Pod, workload: ObjectName) -> Option<Keyed> {
         Cause::Storage
     };
     let next = if said.contains("secret") {
-        secrets_next()
+        secrets_next(&said)
     } else if said.contains("configmap") {
         vec!["deploy again: the ConfigMap comes with the manifests".into()]
     } else {

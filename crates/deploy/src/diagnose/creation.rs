@@ -50,7 +50,7 @@ pub(super) fn refused(seen: &Snapshot, findings: &mut Findings) {
         };
         let index = findings.add(format!("creation {object}"), finding);
         // For Services that wait for such pods.
-        findings.blames(&format!("{object}"), index);
+        findings.blames(&object.to_string(), object, index);
     }
 }
 

@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use cluster::as_finding;
 pub use snapshot::Snapshot;
 
 use crate::{
+    Error,
     objects::{ObjectName, age},
     pods::{PodState, is_over},
 };
@@ -42,6 +42,28 @@ pub enum Cause {
     Unknown,
 }
 
+impl Cause {
+    /// Whether somebody has to do something before it passes.
+    pub(crate) fn lasts(self) -> bool {
+        match self {
+            Self::Access
+            | Self::NoNamespace
+            | Self::Storage
+            | Self::Creation
+            | Self::Image
+            | Self::Configuration => true,
+            // Nodes come back and are added, and what crashes may wait for something that is still starting.
+            Self::Node
+            | Self::Scheduling
+            | Self::Crash
+            | Self::OutOfMemory
+            | Self::NotReady
+            | Self::Selector
+            | Self::Unknown => false,
+        }
+    }
+}
+
 /// Something that is wrong, and what it entails.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
@@ -62,6 +84,19 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     /// Pods that are on their way.
     pub starting: Vec<String>,
+    /// The workloads that causes keep from being ready.
+    #[serde(skip)]
+    pub(crate) held: BTreeMap<ObjectName, Cause>,
+}
+
+impl Diagnosis {
+    /// What is wrong when the cluster cannot be asked.
+    pub fn of_error(error: &Error) -> Self {
+        Self {
+            findings: vec![cluster::as_finding(error)],
+            ..Self::default()
+        }
+    }
 }
 
 /// Findings under construction: equal causes become one, and it is known which pods a cause keeps down.
@@ -70,6 +105,7 @@ struct Findings {
     all: Vec<Finding>,
     by_key: BTreeMap<String, usize>,
     by_pod: BTreeMap<String, usize>,
+    held: BTreeMap<ObjectName, Cause>,
 }
 
 impl Findings {
@@ -92,9 +128,10 @@ impl Findings {
         }
     }
 
-    /// Says that a cause keeps a pod down.
-    fn blames(&mut self, pod: &str, index: usize) {
+    /// Says that a cause keeps a pod of a workload down.
+    fn blames(&mut self, pod: &str, workload: ObjectName, index: usize) {
         self.by_pod.insert(pod.to_owned(), index);
+        self.held.insert(workload, self.all[index].cause);
     }
 
     fn of_pod(&self, pod: &str) -> Option<usize> {
@@ -109,7 +146,7 @@ pub fn diagnose(seen: &Snapshot) -> Diagnosis {
         cluster::missing_namespace(seen, &mut findings);
         return Diagnosis {
             findings: findings.all,
-            starting: Vec::new(),
+            ..Diagnosis::default()
         };
     }
     // Causes before what they entail.
@@ -124,6 +161,7 @@ pub fn diagnose(seen: &Snapshot) -> Diagnosis {
     Diagnosis {
         findings: findings.all,
         starting,
+        held: findings.held,
     }
 }
 
@@ -166,7 +204,7 @@ fn unexplained(seen: &Snapshot, findings: &mut Findings) -> Vec<String> {
             object,
         };
         let index = findings.add(format!("unknown {}", state.name), finding);
-        findings.blames(&state.name, index);
+        findings.blames(&state.name, seen.workload_of(pod), index);
     }
     starting
 }

@@ -33,7 +33,7 @@ pub(super) fn pods(seen: &Snapshot, findings: &mut Findings) {
         };
         let index = findings.add(format!("scheduling {workload}"), finding);
         findings.affect(index, format!("Pod {name}"));
-        findings.blames(&name, index);
+        findings.blames(&name, workload, index);
     }
 }
 

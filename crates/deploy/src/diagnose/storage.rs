@@ -28,7 +28,7 @@ pub(super) fn claims(seen: &Snapshot, findings: &mut Findings) {
         let index = findings.add(key, finding);
         for pod in seen.pods.iter().filter(|pod| uses(pod, &claim.name_any())) {
             findings.affect(index, format!("Pod {}", pod.name_any()));
-            findings.blames(&pod.name_any(), index);
+            findings.blames(&pod.name_any(), seen.workload_of(pod), index);
         }
     }
 }
@@ -93,7 +93,7 @@ fn pending(seen: &Snapshot, claim: &PersistentVolumeClaim) -> Option<(String, Fi
     match spec.storage_class_name.filter(|name| !name.is_empty()) {
         None if !default => {
             let problem =
-                "names no StorageClass and the cluster has no default one, so no volume is made".to_owned();
+                "names no storage class and the cluster has no default one, so no volume is made".to_owned();
             let next = match names.first() {
                 Some(class) => vec![format!(
                     "make one the default: kubectl annotate storageclass {class} {DEFAULT_CLASS}=true"
@@ -103,7 +103,7 @@ fn pending(seen: &Snapshot, claim: &PersistentVolumeClaim) -> Option<(String, Fi
             Some(("class default".into(), finding(problem, vec![known], next)))
         }
         Some(name) if classes.is_some() && !names.contains(&name) => {
-            let problem = format!("asks for the StorageClass {name:?}, which does not exist");
+            let problem = format!("asks for the storage class {name:?}, which does not exist");
             let next = vec![
                 format!("make a StorageClass {name}"),
                 "or name one that exists: a claim cannot be changed, so delete it and deploy again".into(),
@@ -121,7 +121,7 @@ fn pending(seen: &Snapshot, claim: &PersistentVolumeClaim) -> Option<(String, Fi
                 return no_volume(seen, claim, &name);
             }
             if let Some(event) = failed {
-                let problem = format!("the provisioner of StorageClass {name} cannot make its volume");
+                let problem = format!("the provisioner of storage class {name} cannot make its volume");
                 let next = vec![format!(
                     "see the provisioner's log; kubectl describe storageclass {name} names it"
                 )];
@@ -141,7 +141,7 @@ fn pending(seen: &Snapshot, claim: &PersistentVolumeClaim) -> Option<(String, Fi
                 let provisioner = class.map_or("its provisioner", |c| c.provisioner.as_str());
                 warnings.push(format!("waiting for {waits} s"));
                 let problem =
-                    format!("StorageClass {name} leaves it to {provisioner}, which has not made a volume");
+                    format!("storage class {name} leaves it to {provisioner}, which has not made a volume");
                 let next = vec![format!("does {provisioner} run? its log says what it waits for")];
                 return Some((format!("provisioner {name}"), finding(problem, warnings, next)));
             }
@@ -174,7 +174,7 @@ fn no_volume(seen: &Snapshot, claim: &PersistentVolumeClaim, class: &str) -> Opt
         format!("the Available ones have {}", sizes.join(", "))
     };
     let problem = format!(
-        "no volume of StorageClass {class} is free that has {}",
+        "no volume of storage class {class} is free that has {}",
         wants.bytes()
     );
     let next = vec![format!(

@@ -223,7 +223,8 @@ fn environment(value: &Json, path: &Path, found: &mut Found, how: &str) {
                 && secret_name(name)
                 && !text.is_empty()
                 // A reference to a value, or the file that holds it.
-                && !text.starts_with(['$', '/'])
+                && !text.contains('$')
+                && !text.starts_with('/')
             {
                 found.add(
                     path,

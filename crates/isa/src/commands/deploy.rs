@@ -11,7 +11,10 @@ use isa_config::Config;
 use isa_deploy::{Change, ChangeKind, Cluster, FieldChange, Manifests, Progress, plan, render, wait};
 use serde::Serialize;
 
-use super::{INTERRUPTED, NOT_READY, diagnose, kubectl, overlay, rollout::Rollout};
+use super::{
+    INTERRUPTED, NOT_READY, diagnose, kubectl, overlay,
+    rollout::{Rollout, Told},
+};
 use crate::{
     cli::{Deploy, Format},
     output::{self, paint, paint_stderr, say, tell},
@@ -24,7 +27,7 @@ struct Deployed<'a> {
     context: &'a str,
     server: &'a str,
     applied: bool,
-    changes: &'a [Change],
+    objects: &'a [Change],
     /// Whether all workloads are ready; null where nobody waited.
     ready: Option<bool>,
     /// From the start of this command until all were ready, or the time was up.
@@ -43,18 +46,27 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
     )?;
     let manifests = leave_out(manifests, &options.without)?;
     let place = cluster.place();
-    tell!("overlay {} to {} ({}, Kubernetes {})", options.overlay, place.server, place.origin, cluster.version);
+    tell!(
+        "overlay {} to {} ({}, Kubernetes {})",
+        options.overlay,
+        place.server,
+        place.origin,
+        cluster.version
+    );
     let plan = plan(&cluster, &manifests, options.force).await?;
     let people = options.output.output == Format::Table;
     if people {
         print_changes(&plan.changes, options.dry_run);
     }
     for namespace in plan.new_namespaces.iter().filter(|_| options.dry_run) {
-        tell!("namespace {namespace} does not exist yet, so the API server has not checked what goes into it");
+        tell!(
+            "namespace {namespace} does not exist yet, so the API server has not checked what goes into it"
+        );
     }
     let mut applied = false;
     let mut progress = None;
     let mut interrupted = false;
+    let mut told = Told::default();
     if !options.dry_run {
         plan.apply(&cluster, |_| {}).await?;
         applied = true;
@@ -65,7 +77,7 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
                 waited = wait(&cluster, &manifests, limit, |progress| rollout.show(progress)) => Some(waited),
                 _ = tokio::signal::ctrl_c() => None,
             };
-            rollout.finish();
+            told = rollout.finish();
             match waited {
                 Some(waited) => progress = Some(waited?),
                 None => interrupted = true,
@@ -80,7 +92,7 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
     let took = started.elapsed();
     if people {
         if let Some(progress) = &progress {
-            print_end(progress, took, options);
+            print_end(progress, &told, took, options);
         }
     } else {
         output::print_json(&Deployed {
@@ -88,7 +100,7 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
             context: &cluster.place().origin,
             server: &cluster.place().server,
             applied,
-            changes: &plan.changes,
+            objects: &plan.changes,
             ready,
             seconds: took.as_secs_f64(),
             progress,
@@ -103,7 +115,10 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
 fn leave_out(manifests: Manifests, systems: &[String]) -> anyhow::Result<Manifests> {
     let known = manifests.systems();
     if let Some(unknown) = systems.iter().find(|system| !known.contains(system)) {
-        bail!("--without {unknown}: the overlay has no such system; it has {}", known.join(", "));
+        bail!(
+            "--without {unknown}: the overlay has no such system; it has {}",
+            known.join(", ")
+        );
     }
     Ok(manifests.without(systems))
 }
@@ -115,7 +130,10 @@ fn print_changes(changes: &[Change], dry_run: bool) {
             ChangeKind::Created => say!("{} {}", paint(Color::Green, "+"), change.object),
             ChangeKind::Changed => {
                 say!("{} {}", paint(Color::Yellow, "~"), change.object);
-                change.fields.iter().for_each(|field| say!("    {}", field_line(field)));
+                change
+                    .fields
+                    .iter()
+                    .for_each(|field| say!("    {}", field_line(field)));
             }
             ChangeKind::Unchanged => unchanged += 1,
         }
@@ -138,26 +156,41 @@ fn field_line(FieldChange { path, from, to }: &FieldChange) -> String {
     }
 }
 
-fn print_end(progress: &Progress, took: Duration, options: &Deploy) {
+fn print_end(progress: &Progress, told: &Told, took: Duration, options: &Deploy) {
     let ready = progress.pods.iter().filter(|p| p.ready).count();
     let seconds = output::seconds(took.as_millis() as u64);
     if progress.done() {
-        let what = format!("{ready} pods of {} workloads ready in {seconds}", progress.workloads.len());
-        say!("{} {what}. `isa verify --kube` checks them with real round trips.", paint(Color::Green, "✓"));
+        let what = format!(
+            "{ready} pods of {} workloads ready in {seconds}",
+            progress.workloads.len()
+        );
+        say!(
+            "{} {what}. `isa verify --kube` checks them with real round trips.",
+            paint(Color::Green, "✓")
+        );
         return;
     }
     let missing = progress.workloads.iter().filter(|w| !w.done);
-    let missing: Vec<_> = missing.map(|w| format!("{} {}/{}", w.object.name, w.ready, w.wanted)).collect();
+    let missing: Vec<_> = missing
+        .map(|w| format!("{} {}/{}", w.object.name, w.ready, w.wanted))
+        .collect();
     tell!(
         "{} not ready after {seconds}: {}",
         paint_stderr(Color::Red, "✗"),
         missing.join(", ")
     );
-    for finding in &progress.findings {
-        diagnose::lines(finding, paint_stderr).iter().for_each(|line| tell!("{line}"));
+    for finding in progress.findings.iter().filter(|finding| !told.contains(finding)) {
+        diagnose::lines(finding, paint_stderr)
+            .iter()
+            .for_each(|line| tell!("{line}"));
     }
-    if progress.findings.is_empty() {
+    if progress.held_up {
+        tell!("all else is ready, and this waits for what is said above");
+    } else if progress.findings.is_empty() {
         tell!("nothing is known to be wrong: wait longer with --timeout, or see `isa diagnose`");
     }
-    tell!("what was applied stays; `isa deploy {}` goes on from here", options.overlay);
+    tell!(
+        "what was applied stays; `isa deploy {}` goes on from here",
+        options.overlay
+    );
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use comfy_table::Color;
 use isa_deploy::{
     Cluster, Error,
-    diagnose::{Diagnosis, Finding, Snapshot, as_finding, diagnose},
+    diagnose::{Diagnosis, Finding, Snapshot, diagnose},
 };
 
 use crate::{
@@ -17,10 +17,7 @@ pub(super) async fn run(kube: &Kube, options: &Output) -> anyhow::Result<ExitCod
     let diagnosis = match look(kube).await {
         Ok(diagnosis) => diagnosis,
         // That the cluster cannot be asked is what is wrong.
-        Err(error) => Diagnosis {
-            findings: vec![as_finding(&error)],
-            starting: Vec::new(),
-        },
+        Err(error) => Diagnosis::of_error(&error),
     };
     if options.output == Format::Json {
         output::print_json(&diagnosis)?;
@@ -58,11 +55,25 @@ fn print(diagnosis: &Diagnosis, namespace: &str) {
 
 /// A finding as people read it. `paint` knows the stream that it goes to.
 pub(super) fn lines(finding: &Finding, paint: impl Fn(Color, String) -> String) -> Vec<String> {
-    let mut lines = vec![format!("{} {}", paint(Color::Red, format!("✗ {}", finding.object)), finding.problem)];
-    lines.extend(finding.evidence.iter().map(|line| format!("    {}", paint(Color::DarkGrey, format!("│ {line}")))));
+    let mut lines = vec![format!(
+        "{} {}",
+        paint(Color::Red, format!("✗ {}", finding.object)),
+        finding.problem
+    )];
+    lines.extend(
+        finding
+            .evidence
+            .iter()
+            .map(|line| format!("    {}", paint(Color::DarkGrey, format!("│ {line}")))),
+    );
     if !finding.affects.is_empty() {
         lines.push(format!("    so: {}", finding.affects.join(", ")));
     }
-    lines.extend(finding.next.iter().map(|next| format!("    {} {next}", paint(Color::Yellow, "→".to_owned()))));
+    lines.extend(
+        finding
+            .next
+            .iter()
+            .map(|next| format!("    {} {next}", paint(Color::Yellow, "→".to_owned()))),
+    );
     lines
 }

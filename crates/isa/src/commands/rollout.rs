@@ -7,7 +7,7 @@ use std::{
 
 use comfy_table::Color;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use isa_deploy::{PodState, Progress};
+use isa_deploy::{PodState, Progress, diagnose::Finding};
 
 use super::diagnose;
 use crate::output::{fancy_stderr, paint_stderr, tell};
@@ -15,9 +15,27 @@ use crate::output::{fancy_stderr, paint_stderr, tell};
 pub(super) struct Rollout {
     all: MultiProgress,
     pods: BTreeMap<String, Line>,
-    told: BTreeSet<String>,
+    told: Told,
     trouble: Option<String>,
     started: Instant,
+}
+
+/// The findings that have been printed. Their evidence may change without making them new.
+#[derive(Default)]
+pub(super) struct Told(BTreeSet<String>);
+
+impl Told {
+    fn insert(&mut self, finding: &Finding) -> bool {
+        self.0.insert(Self::key(finding))
+    }
+
+    pub(super) fn contains(&self, finding: &Finding) -> bool {
+        self.0.contains(&Self::key(finding))
+    }
+
+    fn key(finding: &Finding) -> String {
+        format!("{} {}", finding.object, finding.problem)
+    }
 }
 
 struct Line {
@@ -30,7 +48,7 @@ impl Rollout {
         Self {
             all: MultiProgress::new(),
             pods: BTreeMap::new(),
-            told: BTreeSet::new(),
+            told: Told::default(),
             trouble: None,
             started,
         }
@@ -41,14 +59,19 @@ impl Rollout {
         for pod in &progress.pods {
             self.pod(pod);
         }
-        let gone: Vec<_> = self.pods.keys().filter(|name| !progress.pods.iter().any(|p| p.name == **name)).cloned().collect();
+        let gone: Vec<_> = self
+            .pods
+            .keys()
+            .filter(|name| !progress.pods.iter().any(|p| p.name == **name))
+            .cloned()
+            .collect();
         for name in gone {
             if let Some(line) = self.pods.remove(&name) {
                 line.bar.finish_and_clear();
             }
         }
         for finding in &progress.findings {
-            if self.told.insert(format!("{} {}", finding.object, finding.problem)) {
+            if self.told.insert(finding) {
                 self.lines(&diagnose::lines(finding, paint_stderr));
             }
         }
@@ -83,7 +106,7 @@ impl Rollout {
             }
             self.remember(pod, bar);
         } else {
-            tell!("{time:>8} {:<24} {}", pod.name, pod.doing);
+            tell!("{time:>8} {:<36} {}", pod.name, pod.doing);
             self.remember(pod, ProgressBar::hidden());
         }
     }
@@ -100,7 +123,7 @@ impl Rollout {
         let bar = self.all.add(ProgressBar::no_length());
         bar.set_prefix(name.to_owned());
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {prefix:24} {msg}")
+            ProgressStyle::with_template("{spinner} {prefix:36} {msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         bar
@@ -111,8 +134,9 @@ impl Rollout {
         self.all.suspend(|| lines.iter().for_each(|line| tell!("{line}")));
     }
 
-    /// Leaves the last state of the lines on the screen.
-    pub(super) fn finish(self) {
+    /// Leaves the last state of the lines on the screen, and returns what has been said.
+    pub(super) fn finish(self) -> Told {
         self.pods.values().for_each(|line| line.bar.abandon());
+        self.told
     }
 }

@@ -23,7 +23,10 @@ pub(super) async fn run(config: &Config, command: &Secrets) -> anyhow::Result<Ex
             rotate,
             output,
         } => generate(config, &overlay(name)?, rotate.as_deref(), output.output).await,
-        Secrets::Check { overlay: name, output } => check(config, &overlay(name)?, output.output).await,
+        Secrets::Check {
+            overlay: name,
+            output,
+        } => check(config, &overlay(name)?, output.output).await,
     }
 }
 
@@ -49,7 +52,12 @@ async fn generate(
             Outcome::Kept => ("kept     ", Color::DarkGrey, String::new()),
             Outcome::Rotated { .. } => ("rotated  ", Color::Yellow, String::new()),
         };
-        say!("{} {:<10} {}{more}", paint(color, word), one.secret, one.file.display());
+        say!(
+            "{} {:<10} {}{more}",
+            paint(color, word),
+            one.secret,
+            one.file.display()
+        );
     }
     for one in &made {
         if let Outcome::Rotated { then } = one.outcome {
@@ -85,11 +93,20 @@ async fn check(config: &Config, overlay: &Overlay, format: Format) -> anyhow::Re
     }
     if format == Format::Table {
         for problem in &problems {
-            say!("{} {}: {}", paint(Color::Red, "FAIL"), problem.file.display(), problem.what);
+            say!(
+                "{} {}: {}",
+                paint(Color::Red, "FAIL"),
+                problem.file.display(),
+                problem.what
+            );
             say!("     {}", problem.how);
         }
         if ok {
-            say!("{} the secrets of {} are as they should be", paint(Color::Green, "ok"), overlay.name);
+            say!(
+                "{} the secrets of {} are as they should be",
+                paint(Color::Green, "ok"),
+                overlay.name
+            );
         }
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -86,7 +86,9 @@ fn stopped(config: &Config, state: &StateDir) -> PlatformStatus {
 
 async fn on_kubernetes(options: &Status) -> anyhow::Result<ExitCode> {
     if options.output == StatusFormat::Env {
-        bail!("-o env is for the platform of this machine: in a cluster every engine has a Service of its own name");
+        bail!(
+            "-o env is for the platform of this machine: in a cluster every engine has a Service of its own name"
+        );
     }
     let cluster = Cluster::connect(options.at.context.as_deref()).await?;
     let namespace = &options.at.namespace;
@@ -101,10 +103,15 @@ async fn on_kubernetes(options: &Status) -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     if systems.is_empty() {
-        say!("nothing runs in {namespace} at {}; deploy with `isa deploy OVERLAY`", cluster.place().server);
+        say!(
+            "nothing runs in {namespace} at {}; deploy with `isa deploy OVERLAY`",
+            cluster.place().server
+        );
         return Ok(code);
     }
-    let mut table = output::table(&["NAME", "LAYER", "KIND", "READY", "STATUS", "RESTARTS", "AGE", "IMAGE"]);
+    let mut table = output::table(&[
+        "NAME", "LAYER", "KIND", "READY", "STATUS", "RESTARTS", "AGE", "IMAGE",
+    ]);
     for system in &systems {
         let color = match (system.done, system.pods.iter().any(|p| p.stuck)) {
             (true, _) => Color::Green,

@@ -32,7 +32,11 @@ pub(super) async fn run(config: &Config, options: &Teardown) -> anyhow::Result<E
         if options.output.output == Format::Json {
             return report(&removal);
         }
-        say!("nothing of overlay {} runs at {}", options.overlay, cluster.place().server);
+        say!(
+            "nothing of overlay {} runs at {}",
+            options.overlay,
+            cluster.place().server
+        );
         print_kept(&removal);
         return Ok(ExitCode::SUCCESS);
     }
@@ -55,7 +59,11 @@ pub(super) async fn run(config: &Config, options: &Teardown) -> anyhow::Result<E
     if options.output.output == Format::Json {
         return report(&removal);
     }
-    say!("{} {} objects are gone", paint(Color::Green, "✓"), removal.removed.len());
+    say!(
+        "{} {} objects are gone",
+        paint(Color::Green, "✓"),
+        removal.removed.len()
+    );
     print_kept(&removal);
     Ok(ExitCode::SUCCESS)
 }

@@ -68,7 +68,10 @@ async fn on_kubernetes(options: &Verify) -> anyhow::Result<ExitCode> {
     let namespace = &options.at.namespace;
     let engines = isa_deploy::verify::engines(&cluster, namespace, &options.only).await?;
     if engines.endpoints.is_empty() && engines.down.is_empty() {
-        bail!("no engine runs in {namespace} at {}; deploy with `isa deploy OVERLAY`", cluster.place().server);
+        bail!(
+            "no engine runs in {namespace} at {}; deploy with `isa deploy OVERLAY`",
+            cluster.place().server
+        );
     }
     let people = people(options);
     let reports = engines
@@ -99,7 +102,10 @@ fn conclude(
     let failed = reports.iter().filter(|r| !r.ok()).count() + down.len();
     if people(options) {
         for (kind, why) in down {
-            say!("{} {kind:<10} {why}; `isa diagnose` says why", paint(Color::Red, "✗"));
+            say!(
+                "{} {kind:<10} {why}; `isa diagnose` says why",
+                paint(Color::Red, "✗")
+            );
         }
         for (kind, why) in skipped {
             say!("{} {kind:<10} not run: {why}", paint(Color::Yellow, "-"));
