@@ -151,7 +151,12 @@ async fn configuration(context: Option<&str>) -> Result<(Config, String), Error>
         Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == std::io::ErrorKind::NotFound => {
             return in_cluster(context, &files);
         }
-        Err(source) => return Err(Error::Kubeconfig { files, source }),
+        Err(source) => {
+            return Err(Error::Kubeconfig {
+                files,
+                why: reason(&source),
+            });
+        }
     };
     let name = context
         .map(str::to_owned)
@@ -177,8 +182,17 @@ async fn configuration(context: Option<&str>) -> Result<(Config, String), Error>
     let origin = format!("context {name} of {files}");
     match Config::from_custom_kubeconfig(kubeconfig, &options).await {
         Ok(config) => Ok((config, origin)),
-        Err(source) => Err(Error::Kubeconfig { files, source }),
+        Err(source) => Err(Error::Kubeconfig {
+            files,
+            why: reason(&source),
+        }),
     }
+}
+
+/// Why a kubeconfig cannot be used. The parser would quote the lines around a mistake, and with them credentials.
+fn reason(error: &KubeconfigError) -> String {
+    let whole = with_causes(error);
+    whole.lines().next().unwrap_or_default().to_owned()
 }
 
 fn in_cluster(context: Option<&str>, files: &str) -> Result<(Config, String), Error> {
@@ -248,7 +262,7 @@ impl Place {
             },
             KubeError::InferKubeconfig(source) => Error::Kubeconfig {
                 files: origin,
-                source,
+                why: reason(&source),
             },
             other => {
                 let why = with_causes(&other);
@@ -269,7 +283,8 @@ fn forbidden_by_rbac(message: &str) -> bool {
 
 /// An error and its causes, each once.
 pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    // What the client calls the layer below it tells nobody anything.
+    let mut text = error.to_string().trim_start_matches("ServiceError: ").to_owned();
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();

@@ -3,7 +3,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kube::{config::KubeconfigError, core::Status};
+use kube::core::Status;
 
 use crate::objects::ObjectName;
 
@@ -65,8 +65,8 @@ pub enum Error {
     #[error("{0} has no apiVersion or kind")]
     NoKind(ObjectName),
 
-    #[error("kubeconfig {files} cannot be used; correct it, or name another with KUBECONFIG")]
-    Kubeconfig { files: String, source: KubeconfigError },
+    #[error("kubeconfig {files} cannot be used: {why}; correct it, or name another with KUBECONFIG")]
+    Kubeconfig { files: String, why: String },
     #[error(
         "there is no kubeconfig {0}, and this is not a pod of a cluster; make a cluster, for instance with `kind create cluster --name isa-cloud-local --config deployments/kubernetes/kind-config.yaml`, or name a kubeconfig with KUBECONFIG"
     )]
