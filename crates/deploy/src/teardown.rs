@@ -79,7 +79,13 @@ pub async fn removal(cluster: &Cluster, manifests: &Manifests, volumes: bool) ->
             if volumes {
                 found.remove(object);
             } else {
-                found.keep(&object, &format!("{size} of data"));
+                let bound = claim.spec.as_ref().is_some_and(|s| s.volume_name.is_some());
+                let what = if bound {
+                    "of data"
+                } else {
+                    "asked for, without a volume yet"
+                };
+                found.keep(&object, &format!("{size} {what}"));
             }
         }
         // Earlier versions of the generated ones, which no manifest names any more.

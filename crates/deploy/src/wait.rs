@@ -180,7 +180,7 @@ impl Watched {
                             let lasts = |w: &WorkloadState| diagnosis.held.get(&w.object).is_some_and(|c| c.lasts());
                             let all = progress.workloads.iter().filter(|w| !w.done).all(lasts);
                             held = all.then(|| held.unwrap_or_else(Instant::now));
-                            progress.findings = diagnosis.findings;
+                            progress.findings = self.ours(diagnosis.findings);
                         }
                         Err(error @ (Error::Credentials { .. } | Error::Login { .. })) => return Err(error),
                         Err(error) => progress.trouble = Some(error.to_string()),
@@ -198,9 +198,16 @@ impl Watched {
         }
         // The newest word on why.
         if let Ok(Ok(diagnosis)) = tokio::time::timeout(LAST_DIAGNOSIS, ask()).await {
-            progress.findings = diagnosis.findings;
+            progress.findings = self.ours(diagnosis.findings);
         }
         Ok(progress)
+    }
+
+    /// Without what is wrong with workloads that nobody waits for.
+    fn ours(&self, mut findings: Vec<Finding>) -> Vec<Finding> {
+        let runs_pods = |kind: &str| matches!(kind, "StatefulSet" | "Deployment" | "DaemonSet" | "Job");
+        findings.retain(|f| !runs_pods(&f.object.kind) || self.wanted.contains(&f.object));
+        findings
     }
 
     /// Takes in one change and all others that have arrived with it, and says what keeps more from arriving.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{
     INTERRUPTED, NOT_READY, diagnose, kubectl, overlay,
-    rollout::{Rollout, Told},
+    rollout::{Rollout, Shown},
 };
 use crate::{
     cli::{Deploy, Format},
@@ -30,8 +30,10 @@ struct Deployed<'a> {
     objects: &'a [Change],
     /// Whether all workloads are ready; null where nobody waited.
     ready: Option<bool>,
-    /// From the start of this command until all were ready, or the time was up.
+    /// From the start of this command to its end.
     seconds: f64,
+    /// From the start until the last workload that became ready was.
+    last_ready_seconds: Option<f64>,
     progress: Option<Progress>,
 }
 
@@ -66,7 +68,7 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
     let mut applied = false;
     let mut progress = None;
     let mut interrupted = false;
-    let mut told = Told::default();
+    let mut shown = Shown::default();
     if !options.dry_run {
         plan.apply(&cluster, |_| {}).await?;
         applied = true;
@@ -77,7 +79,7 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
                 waited = wait(&cluster, &manifests, limit, |progress| rollout.show(progress)) => Some(waited),
                 _ = tokio::signal::ctrl_c() => None,
             };
-            told = rollout.finish();
+            shown = rollout.finish();
             match waited {
                 Some(waited) => progress = Some(waited?),
                 None => interrupted = true,
@@ -92,7 +94,7 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
     let took = started.elapsed();
     if people {
         if let Some(progress) = &progress {
-            print_end(progress, &told, took, options);
+            print_end(progress, &shown, took, options);
         }
     } else {
         output::print_json(&Deployed {
@@ -103,6 +105,7 @@ pub(super) async fn run(config: &Config, options: &Deploy) -> anyhow::Result<Exi
             objects: &plan.changes,
             ready,
             seconds: took.as_secs_f64(),
+            last_ready_seconds: shown.last_ready.map(|d| d.as_secs_f64()),
             progress,
         })?;
     }
@@ -156,7 +159,7 @@ fn field_line(FieldChange { path, from, to }: &FieldChange) -> String {
     }
 }
 
-fn print_end(progress: &Progress, told: &Told, took: Duration, options: &Deploy) {
+fn print_end(progress: &Progress, shown: &Shown, took: Duration, options: &Deploy) {
     let ready = progress.pods.iter().filter(|p| p.ready).count();
     let seconds = output::seconds(took.as_millis() as u64);
     if progress.done() {
@@ -179,10 +182,20 @@ fn print_end(progress: &Progress, told: &Told, took: Duration, options: &Deploy)
         paint_stderr(Color::Red, "✗"),
         missing.join(", ")
     );
-    for finding in progress.findings.iter().filter(|finding| !told.contains(finding)) {
+    for finding in progress
+        .findings
+        .iter()
+        .filter(|finding| !shown.told.contains(finding))
+    {
         diagnose::lines(finding, paint_stderr)
             .iter()
             .for_each(|line| tell!("{line}"));
+    }
+    if let Some(last) = shown.last_ready {
+        tell!(
+            "{ready} pods were ready after {}",
+            output::seconds(last.as_millis() as u64)
+        );
     }
     if progress.held_up {
         tell!("all else is ready, and this waits for what is said above");

@@ -17,7 +17,16 @@ pub(super) struct Rollout {
     pods: BTreeMap<String, Line>,
     told: Told,
     trouble: Option<String>,
+    done: usize,
+    last_ready: Option<Duration>,
     started: Instant,
+}
+
+/// What has been shown, and when the last workload became ready.
+#[derive(Default)]
+pub(super) struct Shown {
+    pub(super) told: Told,
+    pub(super) last_ready: Option<Duration>,
 }
 
 /// The findings that have been printed. Their evidence may change without making them new.
@@ -50,12 +59,19 @@ impl Rollout {
             pods: BTreeMap::new(),
             told: Told::default(),
             trouble: None,
+            done: 0,
+            last_ready: None,
             started,
         }
     }
 
     /// Shows what has changed since the last call.
     pub(super) fn show(&mut self, progress: &Progress) {
+        let done = progress.workloads.iter().filter(|w| w.done).count();
+        if done > self.done {
+            self.last_ready = Some(self.started.elapsed());
+        }
+        self.done = done;
         for pod in &progress.pods {
             self.pod(pod);
         }
@@ -135,8 +151,11 @@ impl Rollout {
     }
 
     /// Leaves the last state of the lines on the screen, and returns what has been said.
-    pub(super) fn finish(self) -> Told {
+    pub(super) fn finish(self) -> Shown {
         self.pods.values().for_each(|line| line.bar.abandon());
-        self.told
+        Shown {
+            told: self.told,
+            last_ready: self.last_ready,
+        }
     }
 }
