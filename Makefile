@@ -13,7 +13,12 @@ DUCKDB := $(CACHE)/duckdb/1.5.6
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help up deps build engines test lint examples unit suite bench-up clean
+.PHONY: help up deps build engines test lint examples unit suite test-cluster bench-up clean
+
+# One selection of packages for all builds: another one has other features, and would compile the vector engine again.
+TESTED := --locked --workspace --exclude xtask
+# Every test program of a crate, but the one that needs a node.
+SUITES := $(filter-out cluster,$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs))))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
@@ -27,16 +32,13 @@ deps: ## Fetch the prebuilt libduckdb
 	@mkdir -p .deps && ln -sfn "$(DUCKDB)" .deps/duckdb
 
 build: deps ## Build isa, and link ./isa to it
-	cargo build --locked --package isa
+	cargo build $(TESTED) --bin isa
 	@ln -sfn "$(ISA)" isa
 
 engines: build ## Install the engines that this machine does not have
 	@./isa engines install
 
-test: lint unit suite ## Every check: style, unit tests, the platform with real engines
-
-# One selection of packages for all builds: another one has other features, and would compile the vector engine again.
-TESTED := --locked --workspace --exclude xtask
+test: lint unit suite test-cluster ## Every check: style, unit tests, the platform with real engines, and on Kubernetes
 
 lint: deps ## Format, lints, crate directions, file lengths
 	cargo fmt --all --check
@@ -52,7 +54,16 @@ unit: examples ## Unit tests
 
 suite: engines examples ## The vector engine with its official clients, and the platform with every engine and every fault
 	@./isa engines install seaweedfs valkey
-	cargo test $(TESTED) --no-fail-fast --test '*'
+	cargo test $(TESTED) --no-fail-fast $(SUITES:%=--test %)
+
+test-cluster: engines examples ## The platform on a real Kubernetes node that the test makes (root only)
+ifeq ($(shell id -u),0)
+	@./isa engines install kubernetes local-path-provisioner kubectl kube-score busybox redis-tools java
+	PATH="$$PATH$$(printf ':%s' "$(CACHE)"/engines/kubectl/*/*/scripts "$(CACHE)"/engines/kube-score/*/bin)" \
+		cargo test $(TESTED) --test cluster -- --nocapture
+else
+	@echo "test-cluster was not run: a node needs root"
+endif
 
 bench-up: engines ## Time and memory of `isa up` and `isa status`
 	@scripts/bench-up ./isa
