@@ -60,7 +60,10 @@ pub(crate) fn of_pod(spec: &PodSpec) -> Demand {
                 .and_then(|r| r.requests.as_ref())
                 .filter(|r| r.contains_key(name));
             // Without a request, Kubernetes takes the limit for one.
-            amount(requests.or(resources.and_then(|r| r.limits.as_ref())), name)
+            amount(
+                requests.or_else(|| resources.and_then(|r| r.limits.as_ref())),
+                name,
+            )
         }),
         limits: most(spec, |container, name| {
             amount(container.resources.as_ref().and_then(|r| r.limits.as_ref()), name)

@@ -56,6 +56,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub async fn read(cluster: &Cluster, namespace: &str) -> Result<Self, Error> {
+        // A dozen requests at once make a large future.
+        Box::pin(Self::read_all(cluster, namespace)).await
+    }
+
+    async fn read_all(cluster: &Cluster, namespace: &str) -> Result<Self, Error> {
         let client = || cluster.client.clone();
         let all = ListParams::default();
         let namespaces: Api<Namespace> = Api::all(client());
@@ -211,9 +216,9 @@ pub(crate) fn moment(event: &Event) -> Option<Timestamp> {
         .and_then(|s| s.last_observed_time.as_ref())
         .map(|t| t.0);
     series
-        .or(event.last_timestamp.as_ref().map(|t| t.0))
-        .or(event.event_time.as_ref().map(|t| t.0))
-        .or(event.metadata.creation_timestamp.as_ref().map(|t| t.0))
+        .or_else(|| event.last_timestamp.as_ref().map(|t| t.0))
+        .or_else(|| event.event_time.as_ref().map(|t| t.0))
+        .or_else(|| event.metadata.creation_timestamp.as_ref().map(|t| t.0))
 }
 
 pub(crate) fn message(event: &Event) -> String {

@@ -51,7 +51,7 @@ impl EnvFile {
 
     /// Writes the file whole or not at all, for its owner only, also across a power cut.
     pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = path.parent().unwrap_or_else(|| Path::new("."));
         let write = || {
             // Readable by nobody else from its first moment on: tempfile creates with mode 0600.
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
