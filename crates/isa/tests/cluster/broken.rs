@@ -9,118 +9,90 @@ use crate::node::{Node, PATIENCE};
 
 struct Broken {
     name: &'static str,
-    manifest: &'static str,
+    manifest: String,
     /// What the finding must say: the object at fault, the reason, and the way out.
     says: &'static [&'static str],
 }
 
-const SECURITY: &str = "securityContext: {runAsNonRoot: true, runAsUser: 999, runAsGroup: 999, seccompProfile: {type: RuntimeDefault}}";
-const CONTAINER: &str = "securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}";
+/// A workload that `restricted` admits, of one container with these fields; `more` goes into its specification.
+fn workload(kind: &str, name: &str, container: &str, more: &str) -> String {
+    format!(
+        "
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {name}, labels: {{app: {name}, tier: infrastructure}}}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}, tier: infrastructure}}}}
+    spec:
+      securityContext: {{runAsNonRoot: true, runAsUser: 999, runAsGroup: 999, seccompProfile: {{type: RuntimeDefault}}}}
+      containers:
+        - name: {name}
+          imagePullPolicy: IfNotPresent
+          securityContext: {{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {{drop: [ALL]}}}}
+          {container}
+{more}"
+    )
+}
 
-const BROKEN: &[Broken] = &[
-    Broken {
-        name: "bad-image",
-        manifest: "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, labels: {app: web, tier: infrastructure}}
-spec:
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web, tier: infrastructure}}
-    spec:
-      SECURITY
-      containers:
-        - {name: web, image: 'staging-isa-nowhere:amd64', imagePullPolicy: IfNotPresent, CONTAINER}
-",
-        says: &["web", "staging-isa-nowhere:amd64", "isa images"],
-    },
-    Broken {
-        name: "no-storage-class",
-        manifest: "
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: store, labels: {app: store, tier: infrastructure}}
-spec:
-  serviceName: store
-  selector: {matchLabels: {app: store}}
-  template:
-    metadata: {labels: {app: store, tier: infrastructure}}
-    spec:
-      SECURITY
-      containers:
-        - {name: store, image: 'staging-isa-redis:amd64', imagePullPolicy: IfNotPresent, CONTAINER, volumeMounts: [{name: data, mountPath: /data}]}
+fn broken() -> [Broken; 5] {
+    let redis = |name: &str, fields: &str| {
+        let container = format!("image: 'staging-isa-redis:amd64'\n          {fields}");
+        workload("Deployment", name, &container, "")
+    };
+    let store = "image: 'staging-isa-redis:amd64'\n          volumeMounts: [{name: data, mountPath: /data}]";
+    let claim = "  serviceName: store
   volumeClaimTemplates:
     - metadata: {name: data}
       spec: {storageClassName: fast-ssd, accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
-",
-        says: &["data-store-0", "fast-ssd", "storage class"],
-    },
-    Broken {
-        name: "crashing-command",
-        manifest: "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: crash, labels: {app: crash, tier: infrastructure}}
-spec:
-  selector: {matchLabels: {app: crash}}
-  template:
-    metadata: {labels: {app: crash, tier: infrastructure}}
-    spec:
-      SECURITY
-      containers:
-        - {name: crash, image: 'staging-isa-redis:amd64', imagePullPolicy: IfNotPresent, CONTAINER, command: [redis-server, --no-such-option, 'yes']}
-",
-        says: &["crash", "no-such-option", "exit"],
-    },
-    Broken {
-        name: "wrong-selector",
-        manifest: "
+";
+    let service = "---
 apiVersion: v1
 kind: Service
 metadata: {name: cache, labels: {app: cache, tier: infrastructure}}
 spec:
   selector: {app: cahce}
   ports: [{name: client, port: 6379}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: cache, labels: {app: cache, tier: infrastructure}}
-spec:
-  selector: {matchLabels: {app: cache}}
-  template:
-    metadata: {labels: {app: cache, tier: infrastructure}}
-    spec:
-      SECURITY
-      containers:
-        - {name: cache, image: 'staging-isa-redis:amd64', imagePullPolicy: IfNotPresent, CONTAINER, command: [redis-server, --save, '']}
-",
-        says: &["cache", "cahce", "selector"],
-    },
-    Broken {
-        name: "too-much-memory",
-        manifest: "
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: big, labels: {app: big, tier: infrastructure}}
-spec:
-  selector: {matchLabels: {app: big}}
-  template:
-    metadata: {labels: {app: big, tier: infrastructure}}
-    spec:
-      SECURITY
-      containers:
-        - {name: big, image: 'staging-isa-redis:amd64', imagePullPolicy: IfNotPresent, CONTAINER, command: [redis-server], resources: {requests: {memory: 4000Gi}}}
-",
-        says: &["big", "memory", "4000Gi"],
-    },
-];
+";
+    [
+        Broken {
+            name: "bad-image",
+            manifest: workload("Deployment", "web", "image: 'staging-isa-nowhere:amd64'", ""),
+            says: &["web", "staging-isa-nowhere:amd64", "isa images"],
+        },
+        Broken {
+            name: "no-storage-class",
+            manifest: workload("StatefulSet", "store", store, claim),
+            says: &["data-store-0", "fast-ssd", "storage class"],
+        },
+        Broken {
+            name: "crashing-command",
+            manifest: redis("crash", "command: [redis-server, --no-such-option, 'yes']"),
+            says: &["crash", "no-such-option", "exit"],
+        },
+        Broken {
+            name: "wrong-selector",
+            manifest: redis("cache", "command: [redis-server, --save, '']") + service,
+            says: &["cache", "cahce", "selector"],
+        },
+        Broken {
+            name: "too-much-memory",
+            manifest: redis(
+                "big",
+                "command: [redis-server]\n          resources: {requests: {memory: 4000Gi}}",
+            ),
+            says: &["big", "memory", "4000Gi"],
+        },
+    ]
+}
 
 /// Applies them all, each in a namespace of its own that enforces `restricted`, and asks for each.
 pub(crate) fn check(node: &Node) {
     let folder = node.project().join("broken");
     fs::create_dir_all(&folder).unwrap();
-    for broken in BROKEN {
+    let all = broken();
+    for broken in &all {
         let namespace = format!("broken-{}", broken.name);
         node.kubectl_ok(&["create", "namespace", &namespace]);
         node.kubectl_ok(&[
@@ -130,14 +102,10 @@ pub(crate) fn check(node: &Node) {
             "pod-security.kubernetes.io/enforce=restricted",
         ]);
         let file = folder.join(broken.name);
-        let manifest = broken
-            .manifest
-            .replace("SECURITY", SECURITY)
-            .replace("CONTAINER", CONTAINER);
-        fs::write(&file, manifest).unwrap();
+        fs::write(&file, &broken.manifest).unwrap();
         node.kubectl_ok(&["-n", &namespace, "apply", "-f", &file.display().to_string()]);
     }
-    for broken in BROKEN {
+    for broken in &all {
         let namespace = format!("broken-{}", broken.name);
         let found = eventually(&format!("{} is named", broken.name), PATIENCE, || {
             let found = node.isa_json(&["diagnose", "-n", &namespace, "-o", "json"]);
