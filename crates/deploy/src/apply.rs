@@ -290,7 +290,7 @@ fn follow_secrets(objects: &mut [DynamicObject], live: &Live) {
     let secrets: BTreeMap<_, _> = objects
         .iter()
         .filter(|o| kind(o) == "Secret")
-        .map(|o| (o.name_any(), o.data["data"].clone()))
+        .map(|o| (o.name_any(), unwrapped(&o.data["data"])))
         .collect();
     let kept: BTreeSet<_> = live
         .values()
@@ -325,6 +325,15 @@ fn follow_secrets(objects: &mut [DynamicObject], live: &Live) {
         }
         metadata["annotations"][SECRETS] = Value::String(mark);
     }
+}
+
+/// The values of a Secret as the API server gives them back. Kustomize breaks long ones into lines.
+fn unwrapped(data: &Value) -> Value {
+    let values = data.as_object().into_iter().flatten();
+    let one_line = |text: &Value| text.as_str().unwrap_or_default().replace(char::is_whitespace, "");
+    values
+        .map(|(key, text)| (key.clone(), Value::String(one_line(text))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -365,6 +374,11 @@ mod tests {
             mark("b25l", &[secret("b25l"), workload()]),
             None,
             "applied by kubectl, nothing changed"
+        );
+        assert_eq!(
+            mark("b25\nl\n", &[secret("b25l"), workload()]),
+            None,
+            "the same, in lines"
         );
         assert!(
             mark("dHdv", &[secret("b25l"), workload()]).is_some(),
