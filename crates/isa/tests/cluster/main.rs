@@ -50,6 +50,7 @@ fn the_platform_on_a_real_node() {
     part("reachability", reachability);
     part("pods deleted in turn", delete_pods_in_turn);
     part("configuration rolls pods", change_configuration);
+    part("backups restored", restore_backups);
     part("broken manifests", broken::check);
     part("teardown keeps the data", teardown_and_return);
 }
@@ -264,6 +265,50 @@ fn change_configuration(node: &Node) {
     );
     let clients = node.exec("redis-0", &["sh", "-c", "redis-cli config get maxclients"]);
     assert!(clients.ends_with("3999"), "{clients}: {deployed:#?}");
+}
+
+/// Each backup, made now, is one that its drill can restore.
+fn restore_backups(node: &Node) {
+    let overlay = node.overlay("with-backups");
+    fs::create_dir(&overlay).unwrap();
+    let kustomization = "apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources: [../ci]
+components: [../../components/backups, ../../components/staging-images]
+";
+    fs::write(overlay.join("kustomization.yaml"), kustomization).unwrap();
+    node.isa_ok(&["deploy", "with-backups", "--without", "grafana"]);
+    for job in ["backup", "restore-drill"] {
+        for system in ["postgres", "consul", "redis"] {
+            let (from, name) = (
+                format!("--from=cronjob/{system}-{job}"),
+                format!("now-{system}-{job}"),
+            );
+            node.kubectl_ok(&["-n", NAMESPACE, "create", "job", &from, &name]);
+            let job = format!("job/{name}");
+            let done = node.kubectl(&[
+                "-n",
+                NAMESPACE,
+                "wait",
+                "--for=condition=Complete",
+                "--timeout=120s",
+                &job,
+            ]);
+            let log = node.kubectl(&["-n", NAMESPACE, "logs", &job, "--all-containers", "--tail=20"]);
+            assert_eq!(done.code, Some(0), "{done:#?} {log:#?}");
+        }
+    }
+    node.kubectl_ok(&["-n", NAMESPACE, "delete", "cronjobs,jobs", "--all", "--wait=true"]);
+    node.kubectl_ok(&[
+        "-n",
+        NAMESPACE,
+        "delete",
+        "persistentvolumeclaims",
+        "--wait=true",
+        "postgres-backups",
+        "consul-backups",
+        "redis-backups",
+    ]);
 }
 
 /// Without being asked for more, teardown keeps volumes: the next deployment has the data.

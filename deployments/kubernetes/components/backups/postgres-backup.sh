@@ -11,9 +11,9 @@ printf '%s\n' "$databases" | while read -r oid name; do
   pg_dump --format=custom --file="$new/$oid.dump" --dbname="$name"
   echo "dumped database $name"
 done
-mv "$new" "/backup/$JOB_NAME"
+# Named by its time and not by its Job, which a person may have made under any name: names sort by age.
+mv "$new" "/backup/postgres-backup-$(date -u +%Y%m%dT%H%M%SZ)"
 
-# A Job's name ends in the minute of its schedule, so that names sort by age.
 set -- /backup/postgres-backup-*
 while [ $# -gt 14 ]; do
   rm -rf "$1"
