@@ -18,7 +18,7 @@ ARGS :=
 # One selection of packages for all builds: another one has other features, and would compile the vector engine again.
 TESTED := --locked --workspace --exclude xtask
 # Every test program of a crate, but the one that needs a node.
-SUITES := $(filter-out cluster,$(notdir $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs))))
+SUITES := $(filter-out cluster,$(sort $(notdir $(patsubst %.rs,%,$(wildcard crates/*/tests/*.rs) $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs))))))
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'

@@ -6,12 +6,14 @@ use anyhow::{Context, bail};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each of our crates may use. `isa` is the composition root and may use all.
-const DIRECTIONS: [(&str, &[&str]); 7] = [
+const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("isa-config", &[]),
     ("isa-checks", &["isa-config"]),
     ("isa-deploy", &["isa-config", "isa-checks"]),
     ("isa-platform", &["isa-config", "isa-checks"]),
+    ("isa-proto", &[]),
     ("isa-qdrant", &["isa-config"]),
+    ("isa-server", &["isa-config", "isa-proto"]),
     ("isa-testkit", &["isa-config"]),
     ("xtask", &[]),
 ];
