@@ -1,34 +1,22 @@
-use fred::{
-    clients::Client,
-    error::{Error as RedisError, ErrorKind},
-    interfaces::{ClientLike, KeysInterface},
-    types::{
-        ClusterHash, CustomCommand, Expiration,
-        config::{Config, ServerConfig, TlsConfig, TlsConnector},
-    },
-};
 use isa_config::{Endpoint, EngineKind};
-use tokio_util::task::AbortOnDropHandle;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo,
+    RedisConnectionInfo, RedisError, aio::MultiplexedConnection,
+};
 
 use crate::{
     Error, Probe,
     address::Address,
     error::shorten,
     run::{Run, Stop, unique_name},
-    tls,
 };
 
-/// A connection whose background task ends with it.
-struct Session {
-    client: Client,
-    task: AbortOnDropHandle<Result<(), RedisError>>,
-}
+/// A connection that does not come back: what breaks it is told by the request that it ends.
+struct Session(MultiplexedConnection);
 
 pub(crate) async fn probe(endpoint: &Endpoint) -> Result<Probe, Error> {
     let mut session = connect(endpoint).await?;
-    let client = session.client.clone();
-    let info = CustomCommand::new_static("INFO", ClusterHash::FirstKey, false);
-    let info: String = session.call("INFO", client.custom(info, vec!["server"])).await?;
+    let info: String = session.call("INFO", redis::cmd("INFO").arg("server")).await?;
     match version(&info) {
         Some(version) => Ok(Probe {
             version: Some(version),
@@ -84,11 +72,11 @@ async fn refuses_strangers(endpoint: &Endpoint) -> Result<(), Error> {
 }
 
 async fn set_and_get(session: &mut Session, key: &str) -> Result<(), Error> {
-    let client = session.client.clone();
     // It expires, should the check die before it removes it.
-    let set = client.set::<(), _, _>(key, key, Some(Expiration::EX(60)), None, false);
-    session.call("SET", set).await?;
-    let value: Option<String> = session.call("GET", client.get(key)).await?;
+    let mut set = redis::cmd("SET");
+    set.arg(key).arg(key).arg("EX").arg(60);
+    session.call::<()>("SET", &set).await?;
+    let value: Option<String> = session.call("GET", redis::cmd("GET").arg(key)).await?;
     match value {
         Some(value) if value == key => Ok(()),
         other => Err(Error::wrong(
@@ -101,32 +89,47 @@ async fn set_and_get(session: &mut Session, key: &str) -> Result<(), Error> {
 
 async fn delete(endpoint: &Endpoint, key: &str) -> Result<(), Error> {
     let mut session = connect(endpoint).await?;
-    let client = session.client.clone();
-    session.call("DEL", client.del::<(), _>(key)).await
+    session.call("DEL", redis::cmd("DEL").arg(key)).await
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<Session, Error> {
     let address = Address::main(EngineKind::Redis, endpoint)?;
-    let tls = match address.url.scheme() {
-        "rediss" => Some(TlsConfig::from(TlsConnector::from(tls::client_config()?))),
-        _ => None,
+    let (host, port) = (address.host, address.port);
+    let server = if address.url.scheme() == "rediss" {
+        // The client takes the process's own; it is set already where anything else has TLS.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: false,
+            tls_params: None,
+        }
+    } else {
+        ConnectionAddr::Tcp(host, port)
     };
-    let config = Config {
-        server: ServerConfig::new_centralized(address.host, address.port),
-        username: endpoint.username.clone(),
-        password: endpoint.password.as_ref().map(|p| p.expose().to_owned()),
-        tls,
-        ..Config::default()
+    let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
+    if let Some(name) = &endpoint.username {
+        login = login.set_username(name);
+    }
+    if let Some(password) = &endpoint.password {
+        login = login.set_password(password.expose());
+    }
+    // Whoever asks has a limit of its own.
+    let unhurried = AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None);
+    let connected = async {
+        let client = Client::open(server.into_connection_info()?.set_redis_settings(login))?;
+        client
+            .get_multiplexed_async_connection_with_config(&unhurried)
+            .await
     };
-    let client = Client::new(config, None, None, None);
-    let task = AbortOnDropHandle::new(client.connect());
-    Ok(Session { client, task })
+    connected.await.map(Session).map_err(|e| failed("connect", e))
 }
 
 impl Session {
     async fn ping(&mut self) -> Result<(), Error> {
-        let client = self.client.clone();
-        let pong: String = self.call("PING", client.ping(None)).await?;
+        let pong: String = self.call("PING", &redis::cmd("PING")).await?;
         if pong == "PONG" {
             Ok(())
         } else {
@@ -134,35 +137,44 @@ impl Session {
         }
     }
 
-    /// Waits for an answer. The client keeps commands for as long as there is no connection, and tells why there is
-    /// none only by ending its task.
-    async fn call<T>(
-        &mut self,
-        what: &'static str,
-        command: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, Error> {
-        tokio::select! {
-            biased;
-            answer = command => answer.map_err(|e| failed(what, e)),
-            ended = &mut self.task => Err(match ended {
-                Ok(Err(error)) => failed(what, error),
-                Ok(Ok(())) => Error::protocol(what, "the connection was closed"),
-                Err(panic) => Error::protocol(what, panic),
-            }),
-        }
+    async fn call<T: FromRedisValue>(&mut self, what: &'static str, command: &Cmd) -> Result<T, Error> {
+        command
+            .query_async(&mut self.0)
+            .await
+            .map_err(|e| failed(what, e))
     }
 }
 
 fn failed(what: &'static str, error: RedisError) -> Error {
-    match error.kind() {
-        ErrorKind::Auth => Error::unauthorized(what, error.details()),
+    match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+            let why = error.detail().map_or_else(|| error.to_string(), str::to_owned);
+            Error::unauthorized(what, why)
+        }
         _ => Error::protocol(what, error),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::version;
+    use redis::{Value, parse_redis_value};
+
+    use super::*;
+
+    #[test]
+    fn refused_credentials_are_told_apart() {
+        let of = |line: &[u8]| match parse_redis_value(line).unwrap() {
+            Value::ServerError(error) => failed("PING", error.into()),
+            other => panic!("{other:?}"),
+        };
+        for line in [
+            b"-NOAUTH Authentication required.\r\n".as_slice(),
+            b"-WRONGPASS invalid username-password pair or user is disabled.\r\n",
+        ] {
+            assert!(matches!(of(line), Error::Unauthorized { .. }));
+        }
+        assert!(matches!(of(b"-ERR unknown command\r\n"), Error::Protocol { .. }));
+    }
 
     #[test]
     fn valkey_tells_its_own_version() {

@@ -15,6 +15,8 @@ const DEFAULT_FILE: &str = "isa.toml";
 pub struct Overrides {
     /// Configuration file; without it `isa.toml`, if there is one.
     pub file: Option<PathBuf>,
+    /// What the command has as defaults of its own, beaten by the file and the environment; pairs as in `set`.
+    pub defaults: Vec<(String, String)>,
     /// Pairs of dotted key and value in TOML notation: `("engines.redis.ports.client", "6380")`.
     pub set: Vec<(String, String)>,
 }
@@ -31,24 +33,45 @@ pub enum Error {
 /// Loads the configuration: defaults, file, environment, overrides, then validation.
 pub fn load(overrides: &Overrides) -> Result<Config, Error> {
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
-    match &overrides.file {
+    for (key, value) in &overrides.defaults {
+        figment = figment.merge(Serialized::default(key, toml_value(value)));
+    }
+    let file = match &overrides.file {
         Some(file) if !file.is_file() => return Err(Error::NoFile(file.clone())),
-        Some(file) => figment = figment.merge(Toml::file_exact(file)),
-        None if Path::new(DEFAULT_FILE).is_file() => figment = figment.merge(Toml::file_exact(DEFAULT_FILE)),
-        None => {}
+        Some(file) => Some(file.clone()),
+        None => Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.is_file()),
+    };
+    if let Some(file) = &file {
+        figment = figment.merge(Toml::file_exact(file));
     }
     // ISA_CONFIG is the command line's own: the flag that names the file.
-    figment = figment.merge(Env::prefixed("ISA_").ignore(&["config"]).split("__"));
+    let environment = Env::prefixed("ISA_").ignore(&["config"]).split("__");
+    figment = figment.merge(environment.clone());
+    // Values are read as TOML, but a password of digits is a text.
+    for (key, value) in environment.iter().filter(|(key, _)| is_text(key.as_str())) {
+        figment = figment.merge(Serialized::default(key.as_str(), value));
+    }
     for (key, value) in &overrides.set {
-        let value = toml_value(value);
+        let value = if is_text(key) {
+            toml::Value::String(value.clone())
+        } else {
+            toml_value(value)
+        };
         figment = figment.merge(Serialized::default(key, value));
     }
     let mut config: Config = figment.extract().map_err(|e| Error::Invalid(explain(&e)))?;
     if config.cache_dir.as_os_str().is_empty() {
         config.cache_dir = default_cache_dir();
     }
+    config.files.extend(file);
     validate(&config)?;
     Ok(config)
+}
+
+/// Keys that hold texts which may look like numbers or lists.
+fn is_text(key: &str) -> bool {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    matches!(last, "username" | "password" | "token")
 }
 
 /// A value of the command line: TOML where it parses as such, otherwise the text itself.
@@ -174,9 +197,44 @@ mod tests {
                 ("engines.redis.ports.client".to_owned(), "3".to_owned()),
                 ("engines.minio.implementation".to_owned(), "seaweedfs".to_owned()),
             ];
-            let config = load(&Overrides { file: None, set }).unwrap();
+            let config = load(&Overrides {
+                set,
+                ..Overrides::default()
+            })
+            .unwrap();
             assert_eq!(config.engine(EngineKind::Redis).ports["client"], 3);
             assert_eq!(config.implementation(EngineKind::Minio), "seaweedfs");
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn passwords_of_digits_are_texts() {
+        Jail::expect_with(|jail| {
+            jail.set_env("ISA_ENGINES__REDIS__URL", "redis://redis:6379");
+            jail.set_env("ISA_ENGINES__REDIS__PASSWORD", "00123");
+            jail.set_env("ISA_SERVER__PORTS__REDIS", "7");
+            let config = load(&Overrides::default()).unwrap();
+            let redis = config.engine(EngineKind::Redis);
+            assert_eq!(redis.password.unwrap().expose(), "00123");
+            assert_eq!(config.server.ports[&crate::ServiceKind::Redis], 7);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_commands_own_defaults_are_beaten_by_the_file() {
+        Jail::expect_with(|jail| {
+            let overrides = Overrides {
+                defaults: vec![("server.auth.mode".into(), "open".into())],
+                ..Overrides::default()
+            };
+            assert_eq!(load(&overrides).unwrap().server.auth.mode, crate::AuthMode::Open);
+            jail.create_file("isa.toml", "[server.auth]\nmode = 'required'")?;
+            assert_eq!(
+                load(&overrides).unwrap().server.auth.mode,
+                crate::AuthMode::Required
+            );
             Ok(())
         });
     }
@@ -210,7 +268,7 @@ mod tests {
     fn a_named_file_must_exist() {
         let overrides = Overrides {
             file: Some("/nowhere/isa.toml".into()),
-            set: vec![],
+            ..Overrides::default()
         };
         assert!(
             load(&overrides)

@@ -6,7 +6,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Endpoint, EngineKind, Secret};
+use crate::{Endpoint, EngineKind, Secret, ServerConfig, ServiceKind};
 
 /// All settings. `isa config dump` prints them with where each came from already applied.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub bind: IpAddr,
     /// Filter of `isa`'s own log, in the notation of `RUST_LOG`: `warn,isa_platform=debug`.
     pub log: String,
+    /// How its lines are written.
+    pub log_format: LogFormat,
     /// Pick a free port wherever the configuration names none, instead of the platform's fixed numbers.
     pub free_ports: bool,
     /// How long an engine may take from its start to its first answer, in seconds.
@@ -31,6 +33,25 @@ pub struct Config {
     pub min_free_disk_mb: u64,
     /// Settings of each engine, by name.
     pub engines: BTreeMap<EngineKind, EngineConfig>,
+    /// The building blocks that are served; all that there are if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<ServiceKind>>,
+    /// What building blocks share: who may call, limits, certificates, audit.
+    pub server: ServerConfig,
+    /// The files that this was read from.
+    #[serde(skip)]
+    pub files: Vec<PathBuf>,
+}
+
+/// How lines of the log are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: a JSON object a line.
+    Json,
 }
 
 impl Default for Config {
@@ -40,12 +61,16 @@ impl Default for Config {
             cache_dir: PathBuf::new(), // the loader fills it in: it depends on the user
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             // What goes wrong with a cluster is an error of the command, which says it better.
-            log: "warn,isa=info,isa_platform=info,isa_qdrant=info,kube_client=off,kube_runtime=off".into(),
+            log: "warn,isa=info,isa_platform=info,isa_qdrant=info,isa_server=info,isa_services=info,kube_client=off,kube_runtime=off".into(),
+            log_format: LogFormat::Text,
             free_ports: false,
             ready_timeout_seconds: 60,
             stop_timeout_seconds: 20,
             min_free_disk_mb: 512,
             engines: BTreeMap::new(),
+            services: None,
+            server: ServerConfig::default(),
+            files: Vec::new(),
         }
     }
 }

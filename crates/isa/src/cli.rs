@@ -1,15 +1,20 @@
 //! The command line. Doc comments here are the manual that `--help` prints.
 
+mod services;
+
 use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use isa_config::{EngineKind, Secret};
 
+pub(crate) use self::services::{Bearer, Connect, Keys, Serve, Token, TokenApiKey, TokenIssue};
+
 /// The best self-hosted backend for application and AI teams, in one program.
 ///
 /// `isa up` runs every engine of the platform on this machine: Consul, Redis, MinIO, NATS JetStream, Mosquitto,
-/// PostgreSQL, Qdrant, Neo4j, Loki, Grafana and DuckDB. No Docker, no account, nothing outside a state folder.
+/// PostgreSQL, Qdrant, Neo4j, Loki, Grafana and DuckDB, and the gRPC building blocks over them. No Docker, no account,
+/// nothing outside a state folder.
 #[derive(Debug, Parser)]
 #[command(name = "isa", version, max_term_width = 100, after_long_help = EXAMPLES)]
 pub(crate) struct Cli {
@@ -29,6 +34,11 @@ Examples:
   isa exec postgres -- psql      a shell in an engine
   isa verify                     a real round trip through every engine
 
+  isa serve redis postgres       building blocks alone, over engines that run elsewhere
+  isa keys rotate                a new key that signs tokens
+  isa token issue alice          a token for a user
+  isa connect isa.example        reach a server that wants tokens, with a client that sends none
+
   isa secrets generate staging   passwords for Kubernetes, in files that git ignores
   isa deploy staging             the platform on Kubernetes, until every pod is ready
   isa verify --kube              the same round trips there
@@ -39,7 +49,7 @@ Configuration, weakest first: defaults, isa.toml, ISA_A__B variables, flags. `is
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the platform does not run (status), 4 not all ready in time (deploy),
 130 interrupted.";
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Configuration file instead of isa.toml in this folder
     #[arg(long, global = true, value_name = "FILE", env = "ISA_CONFIG")]
@@ -83,6 +93,26 @@ pub(crate) enum Command {
     },
     /// Check every engine with a real round trip through its own protocol
     Verify(Verify),
+    /// Serve building blocks over engines that run elsewhere
+    ///
+    /// Each listens on its own port (server.ports). Engines are those of the configuration (engines.redis.url ...), or
+    /// of the platform that runs in this folder. SIGTERM ends it in order; SIGHUP, or a change of their files, has it
+    /// read limits, keys, certificates and the log's filter anew.
+    #[command(
+        after_help = "Examples:\n  isa serve redis --set engines.redis.url=redis://cache.example:6379 --set server.auth.keys_dir=keys\n  isa serve --set server.auth.mode=open"
+    )]
+    Serve(Serve),
+    /// Reach a server that wants credentials, with clients that send none
+    ///
+    /// Listens on this machine on the services' own ports, adds the token to each call and sends it on.
+    #[command(after_help = services::CONNECT_EXAMPLES)]
+    Connect(Connect),
+    /// Make tokens for callers
+    #[command(subcommand)]
+    Token(Token),
+    /// Make and list the keys that sign tokens
+    #[command(subcommand)]
+    Keys(Keys),
     /// List and install engines
     #[command(subcommand)]
     Engines(Engines),
@@ -142,8 +172,8 @@ pub(crate) struct Up {
     /// Choose an implementation: minio=seaweedfs, redis=valkey, qdrant=qdrant (repeatable)
     #[arg(long, value_name = "ENGINE=IMPLEMENTATION", value_parser = key_value)]
     pub(crate) engine: Vec<(String, String)>,
-    /// Move a port: redis=6380 or minio.console=9101; 0 picks a free one (repeatable)
-    #[arg(long, value_name = "ENGINE[.PORT]=NUMBER", value_parser = key_value)]
+    /// Move a port: redis=6380, minio.console=9101 or redis-grpc=50155; 0 picks a free one (repeatable)
+    #[arg(long, value_name = "NAME[.PORT]=NUMBER", value_parser = key_value)]
     pub(crate) port: Vec<(String, String)>,
     /// Pick a free port wherever none is configured
     #[arg(long)]

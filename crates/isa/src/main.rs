@@ -1,7 +1,9 @@
 //! `isa`: the platform, its services and its operator's tools.
 
+mod app;
 mod cli;
 mod commands;
+mod log;
 mod output;
 
 use std::process::ExitCode;

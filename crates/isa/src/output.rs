@@ -110,7 +110,7 @@ pub(crate) fn color_of(state: State) -> Color {
     }
 }
 
-/// The table of `isa up` and `isa status`, and below it a line for each engine that has something to say.
+/// The table of `isa up` and `isa status`, and below it a line for each that has something to say.
 pub(crate) fn print_status(status: &PlatformStatus) {
     let mut rows = table(&["NAME", "STATUS", "PORT", "URL", "SOURCE", "VERSION", "MEMORY"]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
@@ -126,13 +126,29 @@ pub(crate) fn print_status(status: &PlatformStatus) {
             Cell::new(or_dash(engine.rss_bytes.map(megabytes))),
         ]);
     }
+    for service in &status.services {
+        rows.add_row([
+            Cell::new(format!("{}-grpc", service.name)),
+            Cell::new(service.status).fg(color_of(service.status)),
+            Cell::new(or_dash(service.address.map(|a| a.port().to_string()))),
+            Cell::new(or_dash(service.address.map(|a| format!("grpc://{a}")))),
+            Cell::new("built in"),
+            Cell::new(env!("CARGO_PKG_VERSION")),
+            Cell::new("-"),
+        ]);
+    }
     print(rows);
-    for engine in &status.engines {
-        if let Some(message) = &engine.message {
-            say!(
-                "{} {message}",
-                paint(color_of(engine.status), format!("{}:", engine.name))
-            );
+    let engines = status
+        .engines
+        .iter()
+        .map(|e| (e.name.to_string(), e.status, &e.message));
+    let services = status
+        .services
+        .iter()
+        .map(|s| (format!("{}-grpc", s.name), s.status, &s.message));
+    for (name, state, message) in engines.chain(services) {
+        if let Some(message) = message {
+            say!("{} {message}", paint(color_of(state), format!("{name}:")));
         }
     }
 }

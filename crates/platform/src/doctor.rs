@@ -105,25 +105,15 @@ fn engines(config: &Config) -> impl Iterator<Item = Finding> {
 }
 
 fn free_ports(config: &Config) -> Finding {
-    let mut busy = Vec::new();
-    for kind in EngineKind::ALL {
-        let engine = config.engine(kind);
-        if !engine.enabled || !matches!(locate(config, kind), Located::Program(_)) {
-            continue;
-        }
-        for spec in kind.ports() {
-            let port = engine
-                .ports
-                .get(spec.name)
-                .copied()
-                .unwrap_or(if config.free_ports { 0 } else { spec.default });
-            busy.extend(ports::busy(config, kind, spec, port));
-        }
+    let processes: Vec<_> = EngineKind::ALL
+        .into_iter()
+        .filter(|&kind| config.engine(kind).enabled && matches!(locate(config, kind), Located::Program(_)))
+        .collect();
+    let services = config.services.as_deref().unwrap_or_default();
+    match ports::assign(config, &processes, services) {
+        Ok(_) => finding("ports", Level::Ok, "all free"),
+        Err(busy) => finding("ports", Level::Problem, busy.to_string()),
     }
-    if busy.is_empty() {
-        return finding("ports", Level::Ok, "all free");
-    }
-    finding("ports", Level::Problem, ports::PortsBusy(busy).to_string())
 }
 
 fn disk(subject: &str, path: &Path, needed_mb: u64) -> Finding {

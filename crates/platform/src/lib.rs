@@ -19,5 +19,5 @@ mod versions;
 
 pub use catalog::{Catalog, Entry, Source, catalog};
 pub use file_error::FileError;
-pub use platform::{Error, Platform, wait_until_free};
+pub use platform::{Error, Platform, Report, wait_until_free};
 pub use state::{Error as StateError, Lock, StateDir, free_mb, mosquitto_clients};

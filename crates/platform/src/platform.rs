@@ -3,22 +3,23 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::TcpListener,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
-use isa_config::{Config, Endpoints, EngineKind};
+use isa_config::{Config, Endpoints, EngineKind, ServiceKind};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     control, engines,
     locate::{Located, locate},
-    ports::{self, PortsBusy},
+    ports::{self, Assigned, PortsBusy},
     process::{self, Spawner},
     state::{self, Lock, StateDir},
-    status::{EngineStatus, PlatformStatus, State},
+    status::{EngineStatus, PlatformStatus, ServiceStatus, State},
     supervisor::{Order, Role, Supervisor, Unit},
 };
 
@@ -40,6 +41,7 @@ pub(crate) struct Inner {
     pub(crate) spawner: Spawner,
     pub(crate) endpoints: Endpoints,
     pub(crate) engines: watch::Sender<BTreeMap<EngineKind, EngineStatus>>,
+    services: watch::Sender<BTreeMap<ServiceKind, ServiceStatus>>,
     pub(crate) tasks: TaskTracker,
     orders: BTreeMap<EngineKind, mpsc::Sender<Order>>,
     started: Instant,
@@ -49,13 +51,14 @@ pub(crate) struct Inner {
 /// A running platform. Dropping it kills the engines; `shutdown` stops them in order.
 pub struct Platform {
     inner: Arc<Inner>,
+    listeners: BTreeMap<ServiceKind, TcpListener>,
     stop: CancellationToken,
     _lock: Lock,
 }
 
 impl Platform {
     /// Takes the state folder, finds the engines and their ports, and starts them all. Returns when the tasks run;
-    /// `changed` tells how far they are.
+    /// `changes` tells how far they are. Ports of `config.services` are held for whoever serves these, see `listeners`.
     pub async fn start(config: Config) -> Result<Self, Error> {
         let started = Instant::now();
         let io = |what| move |source| Error::Io { what, source };
@@ -74,7 +77,16 @@ impl Platform {
             .filter(|(_, l)| matches!(l, Located::Program(_)))
             .map(|(k, _)| *k)
             .collect();
-        let mut ports = ports::assign(&config, &processes)?;
+        let can_be_had = |kind: EngineKind| {
+            let found = located.iter().find(|(k, _)| *k == kind);
+            found.is_some_and(|(_, located)| !matches!(located, Located::Missing { .. }))
+        };
+        let mut services = config.services.clone().unwrap_or_default();
+        services.retain(|service| can_be_had(service.engine()));
+        let Assigned {
+            engines: mut ports,
+            services: listeners,
+        } = ports::assign(&config, &processes, &services)?;
 
         let (mut units, mut statuses, mut endpoints) = (Vec::new(), BTreeMap::new(), Endpoints::new());
         for (kind, located) in located {
@@ -133,6 +145,21 @@ impl Platform {
             units.push(Unit { kind, role, endpoint });
         }
         state.write_endpoints(&endpoints)?;
+        let services: BTreeMap<_, _> = listeners
+            .iter()
+            .filter_map(|(&kind, listener)| Some((kind, listener.local_addr().ok()?)))
+            .collect();
+        state.write_services(&services)?;
+        let services = services.into_iter().map(|(name, address)| {
+            let status = ServiceStatus {
+                name,
+                status: State::Waiting,
+                address: Some(address),
+                ready_ms: None,
+                message: None,
+            };
+            (name, status)
+        });
         let listener =
             control::listen(&state).map_err(io("listen on the control socket of the state folder"))?;
         let spawner = Spawner::start().map_err(io("start a thread"))?;
@@ -151,6 +178,7 @@ impl Platform {
             spawner,
             endpoints,
             engines: watch::Sender::new(statuses),
+            services: watch::Sender::new(services.collect()),
             tasks: TaskTracker::new(),
             orders,
             started,
@@ -171,9 +199,33 @@ impl Platform {
             .spawn(control::serve(listener, inner.clone(), stop.clone()));
         Ok(Self {
             inner,
+            listeners,
             stop,
             _lock: lock,
         })
+    }
+
+    /// What the building blocks listen on: bound, for whoever serves them. Given once.
+    pub fn listeners(&mut self) -> BTreeMap<ServiceKind, TcpListener> {
+        std::mem::take(&mut self.listeners)
+    }
+
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.inner.endpoints
+    }
+
+    pub fn state(&self) -> &StateDir {
+        &self.inner.state
+    }
+
+    /// For whoever serves them: says how far a building block is.
+    pub fn report(&self) -> Report {
+        Report(Arc::clone(&self.inner))
+    }
+
+    /// Wakes at each change of a building block's state.
+    pub fn service_changes(&self) -> watch::Receiver<BTreeMap<ServiceKind, ServiceStatus>> {
+        self.inner.services.subscribe()
     }
 
     /// Wakes at each change of an engine's state.
@@ -194,10 +246,34 @@ impl Platform {
     }
 }
 
+/// Says in the platform's status how far the building blocks are.
+pub struct Report(Arc<Inner>);
+
+impl Report {
+    /// `message` says why it is not ready.
+    pub fn set(&self, kind: ServiceKind, state: State, message: Option<String>) {
+        let elapsed = self.0.elapsed();
+        self.0.services.send_modify(|all| {
+            if let Some(service) = all.get_mut(&kind) {
+                if state == State::Ready {
+                    service.ready_ms.get_or_insert(elapsed);
+                }
+                service.status = state;
+                service.message = message;
+            }
+        });
+    }
+}
+
 impl Inner {
+    /// Milliseconds since the start.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Changes what is known of an engine, and wakes those who wait for it.
     pub(crate) fn set(&self, kind: EngineKind, state: State, change: impl FnOnce(&mut EngineStatus)) {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = self.elapsed();
         self.engines.send_modify(|all| {
             if let Some(engine) = all.get_mut(&kind) {
                 if state == State::Ready && engine.ready_ms.is_none() {
@@ -221,10 +297,12 @@ impl Inner {
         for engine in &mut engines {
             engine.rss_bytes = engine.pid.and_then(process::resident_bytes);
         }
+        let services: Vec<_> = self.services.borrow().values().cloned().collect();
         let times: Vec<_> = engines
             .iter()
             .filter(|e| e.status != State::Missing)
             .map(|e| e.ready_ms)
+            .chain(services.iter().map(|s| s.ready_ms))
             .collect();
         PlatformStatus {
             running: true,
@@ -239,6 +317,7 @@ impl Inner {
                 .collect::<Option<Vec<_>>>()
                 .and_then(|all| all.into_iter().max()),
             engines,
+            services,
         }
     }
 

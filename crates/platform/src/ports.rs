@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
 };
 
-use isa_config::{Config, EngineKind, PortSpec};
+use isa_config::{Config, EngineKind, PortSpec, ServiceKind};
 
 /// Ports of one engine by name.
 pub type Ports = BTreeMap<&'static str, u16>;
@@ -15,8 +15,8 @@ pub type Ports = BTreeMap<&'static str, u16>;
 /// A port that cannot be used.
 #[derive(Debug, Clone)]
 pub struct Busy {
-    pub engine: EngineKind,
-    pub name: &'static str,
+    /// Whose it is, as `--port` takes it: `redis.client`, `redis-grpc`.
+    pub place: String,
     pub port: u16,
     pub reason: Reason,
 }
@@ -26,8 +26,8 @@ pub struct Busy {
 pub enum Reason {
     /// A process listens on it; unknown where it belongs to another user.
     Held(Option<Holder>),
-    /// Another engine of this configuration has the same number.
-    Shared(EngineKind, &'static str),
+    /// Another place of this configuration has the same number.
+    Shared(String),
     Other(String),
 }
 
@@ -40,16 +40,14 @@ pub struct Holder {
 
 impl fmt::Display for Busy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            engine, name, port, ..
-        } = self;
-        write!(f, "port {port} ({engine} {name}) ")?;
+        let Self { place, port, .. } = self;
+        write!(f, "port {port} ({}) ", place.replace('.', " "))?;
         match &self.reason {
             Reason::Held(Some(holder)) => {
                 write!(f, "is in use by process {} ({})", holder.pid, holder.command)
             }
             Reason::Held(None) => f.write_str("is in use by a process of another user"),
-            Reason::Shared(other, port) => write!(f, "is also given to {other} {port}"),
+            Reason::Shared(other) => write!(f, "is also given to {}", other.replace('.', " ")),
             Reason::Other(why) => write!(f, "cannot be used: {why}"),
         }
     }
@@ -57,58 +55,128 @@ impl fmt::Display for Busy {
 
 /// Some ports cannot be used; names each and the way out.
 #[derive(Debug, thiserror::Error)]
-#[error("these ports cannot be used:\n  {list}\nStop what holds them, move an engine with --port {example}=0 (0 picks a free port), or use --free-ports",
+#[error("these ports cannot be used:\n  {list}\nStop what holds them, move it with --port {example}=0 (0 picks a free port), or use --free-ports",
     list = .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "),
-    example = .0.first().map_or_else(String::new, |b| format!("{}.{}", b.engine, b.name)))]
+    example = .0.first().map_or("", |busy| &busy.place))]
 pub struct PortsBusy(pub Vec<Busy>);
 
-/// Gives every engine its ports: the configured ones, the platform's own numbers, or free ones. Each is bound
-/// once to see that it can be, all at the same time so that free ones differ, and let go for the engine.
-pub fn assign(config: &Config, engines: &[EngineKind]) -> Result<BTreeMap<EngineKind, Ports>, PortsBusy> {
-    let mut taken: BTreeMap<u16, (EngineKind, &'static str)> = BTreeMap::new();
-    let mut held = Vec::new();
-    let mut busy = Vec::new();
-    let mut all = BTreeMap::new();
-    let wanted = |kind: EngineKind, spec: &PortSpec| {
-        let given = config.engines.get(&kind).and_then(|e| e.ports.get(spec.name));
+/// What everything listens on.
+#[derive(Default)]
+pub struct Assigned {
+    pub engines: BTreeMap<EngineKind, Ports>,
+    /// Of our own services: held from now on.
+    pub services: BTreeMap<ServiceKind, TcpListener>,
+}
+
+/// Who gets a port.
+enum Place {
+    Engine(EngineKind, &'static PortSpec),
+    Service(ServiceKind),
+}
+
+impl Place {
+    /// The configured number, the platform's own, or 0 for a free one.
+    fn wanted(&self, config: &Config) -> u16 {
+        let (given, default) = match self {
+            Self::Engine(kind, spec) => {
+                let engine = config.engines.get(kind);
+                (engine.and_then(|e| e.ports.get(spec.name)), spec.default)
+            }
+            Self::Service(kind) => (config.server.ports.get(kind), kind.port()),
+        };
         given
             .copied()
-            .unwrap_or(if config.free_ports { 0 } else { spec.default })
-    };
-    // Fixed numbers first, so that a free one cannot take one of them.
-    let mut specs: Vec<_> = engines
+            .unwrap_or(if config.free_ports { 0 } else { default })
+    }
+
+    fn udp(&self) -> bool {
+        matches!(self, Self::Engine(_, spec) if spec.udp)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Engine(kind, spec) => write!(f, "{kind}.{}", spec.name),
+            Self::Service(kind) => write!(f, "{kind}-grpc"),
+        }
+    }
+}
+
+/// Gives every engine and service its ports: the configured ones, the platform's own numbers, or free ones. Each is
+/// bound once to see that it can be, all at the same time so that free ones differ; those of engines are let go again.
+pub fn assign(
+    config: &Config,
+    engines: &[EngineKind],
+    services: &[ServiceKind],
+) -> Result<Assigned, PortsBusy> {
+    let mut taken: BTreeMap<u16, String> = BTreeMap::new();
+    let mut held = Vec::new();
+    let mut busy = Vec::new();
+    let mut assigned = Assigned::default();
+    let of_engine = |&kind: &EngineKind| kind.ports().iter().map(move |spec| Place::Engine(kind, spec));
+    let mut places: Vec<_> = engines
         .iter()
-        .flat_map(|&kind| kind.ports().iter().map(move |s| (kind, s)))
+        .flat_map(of_engine)
+        .chain(services.iter().copied().map(Place::Service))
         .collect();
-    specs.sort_by_key(|(kind, spec)| wanted(*kind, spec) == 0);
-    for (kind, spec) in specs {
-        let port = wanted(kind, spec);
+    // Fixed numbers first, so that a free one cannot take one of them.
+    places.sort_by_key(|place| place.wanted(config) == 0);
+    for place in places {
+        let port = place.wanted(config);
         let refuse = |reason| Busy {
-            engine: kind,
-            name: spec.name,
+            place: place.to_string(),
             port,
             reason,
         };
-        if let Some(&(other, name)) = taken.get(&port).filter(|_| port != 0) {
-            busy.push(refuse(Reason::Shared(other, name)));
+        if let Some(other) = taken.get(&port).filter(|_| port != 0) {
+            busy.push(refuse(Reason::Shared(other.clone())));
             continue;
         }
-        match bind(config.bind, port, spec.udp) {
+        match bind(config.bind, port, place.udp()) {
             Ok((number, sockets)) => {
-                taken.insert(number, (kind, spec.name));
-                held.push(sockets);
-                all.entry(kind)
-                    .or_insert_with(Ports::new)
-                    .insert(spec.name, number);
+                taken.insert(number, place.to_string());
+                match place {
+                    Place::Engine(kind, spec) => {
+                        held.push(sockets);
+                        assigned
+                            .engines
+                            .entry(kind)
+                            .or_default()
+                            .insert(spec.name, number);
+                    }
+                    Place::Service(kind) => {
+                        assigned.services.insert(kind, sockets.0);
+                    }
+                }
             }
-            Err(e) if e.kind() == ErrorKind::AddrInUse => busy.push(refuse(Reason::Held(holder(port)))),
-            Err(e) => busy.push(refuse(Reason::Other(e.to_string()))),
+            Err(e) => busy.push(refuse(why(&e, port))),
         }
     }
     if busy.is_empty() {
-        Ok(all)
+        Ok(assigned)
     } else {
         Err(PortsBusy(busy))
+    }
+}
+
+/// Listens on the ports of these services alone.
+pub fn listen(
+    config: &Config,
+    services: &[ServiceKind],
+) -> Result<BTreeMap<ServiceKind, TcpListener>, PortsBusy> {
+    let config = Config {
+        bind: config.server.bind,
+        ..config.clone()
+    };
+    Ok(assign(&config, &[], services)?.services)
+}
+
+fn why(error: &std::io::Error, port: u16) -> Reason {
+    if error.kind() == ErrorKind::AddrInUse {
+        Reason::Held(holder(port))
+    } else {
+        Reason::Other(error.to_string())
     }
 }
 
@@ -130,21 +198,6 @@ fn bind(address: IpAddr, port: u16, udp: bool) -> std::io::Result<(u16, Sockets)
             Err(_) => {}
         }
     }
-}
-
-/// Whether anything can be bound there now; the port's holder if not.
-pub fn busy(config: &Config, kind: EngineKind, spec: &PortSpec, port: u16) -> Option<Busy> {
-    let reason = match bind(config.bind, port, spec.udp) {
-        Ok(_) => return None,
-        Err(e) if e.kind() == ErrorKind::AddrInUse => Reason::Held(holder(port)),
-        Err(e) => Reason::Other(e.to_string()),
-    };
-    Some(Busy {
-        engine: kind,
-        name: spec.name,
-        port,
-        reason,
-    })
 }
 
 /// The process that listens on `port`, as far as this user may see.
@@ -198,10 +251,18 @@ mod tests {
             ..Config::default()
         };
         let engines = [EngineKind::Consul, EngineKind::Redis, EngineKind::Minio];
-        let ports = assign(&config, &engines).unwrap();
-        let numbers: std::collections::BTreeSet<u16> =
-            ports.values().flat_map(|p| p.values().copied()).collect();
-        assert_eq!(numbers.len(), 6 + 1 + 2);
+        let assigned = assign(&config, &engines, &ServiceKind::ALL).unwrap();
+        let of_services = assigned
+            .services
+            .values()
+            .map(|it| it.local_addr().unwrap().port());
+        let numbers: std::collections::BTreeSet<u16> = assigned
+            .engines
+            .values()
+            .flat_map(|ports| ports.values().copied())
+            .chain(of_services)
+            .collect();
+        assert_eq!(numbers.len(), 6 + 1 + 2 + 9);
 
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
@@ -211,7 +272,7 @@ mod tests {
             .or_default()
             .ports
             .insert("client".into(), port);
-        let message = assign(&config, &engines).unwrap_err().to_string();
+        let message = assign(&config, &engines, &[]).unwrap_err().to_string();
         assert!(
             message.contains(&format!("port {port} (redis client)")),
             "{message}"
@@ -240,7 +301,7 @@ mod tests {
                 .ports
                 .insert("client".into(), port);
         }
-        let message = assign(&config, &[EngineKind::Redis, EngineKind::Postgres])
+        let message = assign(&config, &[EngineKind::Redis, EngineKind::Postgres], &[])
             .unwrap_err()
             .to_string();
         assert!(message.contains("also given to redis client"), "{message}");

@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use isa_config::{Config, Endpoint, Endpoints, EngineKind, Secret};
+use isa_config::{Config, Endpoint, Endpoints, EngineKind, Secret, ServiceKind};
 use rand::distr::{Alphanumeric, SampleString};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -204,6 +205,31 @@ impl StateDir {
 
     pub(crate) fn write_endpoints(&self, endpoints: &Endpoints) -> Result<(), Error> {
         write_json(&self.endpoints_file(), endpoints)
+    }
+
+    /// Where the building blocks of the platform that runs, or last ran, here listen: a file of
+    /// `{"redis": "127.0.0.1:50055"}`.
+    pub fn services_file(&self) -> PathBuf {
+        self.root.join("services.json")
+    }
+
+    pub fn services(&self) -> Result<BTreeMap<ServiceKind, SocketAddr>, Error> {
+        let services = read_json(&self.services_file(), "the list of services")?;
+        Ok(services.unwrap_or_default())
+    }
+
+    pub(crate) fn write_services(&self, services: &BTreeMap<ServiceKind, SocketAddr>) -> Result<(), Error> {
+        write_json(&self.services_file(), services)
+    }
+
+    /// The record of what callers of the building blocks changed.
+    pub fn audit_log(&self) -> PathBuf {
+        self.root.join("logs").join("audit.jsonl")
+    }
+
+    /// Keys that sign tokens.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
     }
 
     /// Deletes the data and generated configuration of one engine; its credentials stay.

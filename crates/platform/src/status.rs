@@ -1,9 +1,9 @@
 //! What `isa status` shows.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 use chrono::{DateTime, Utc};
-use isa_config::EngineKind;
+use isa_config::{EngineKind, ServiceKind};
 use serde::{Deserialize, Serialize};
 
 /// Where an engine is in its life.
@@ -96,6 +96,19 @@ impl EngineStatus {
     }
 }
 
+/// One building block.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: ServiceKind,
+    pub status: State,
+    /// `127.0.0.1:50055`.
+    pub address: Option<SocketAddr>,
+    /// From `isa up` to its first readiness, in milliseconds.
+    pub ready_ms: Option<u64>,
+    /// Why it is not ready, and what to do.
+    pub message: Option<String>,
+}
+
 /// The platform that runs in a state folder.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlatformStatus {
@@ -106,23 +119,28 @@ pub struct PlatformStatus {
     pub started_at: Option<DateTime<Utc>>,
     /// Resident memory of `isa` itself, in bytes.
     pub rss_bytes: Option<u64>,
-    /// From `isa up` to the first engine's readiness, in milliseconds.
+    /// From `isa up` to the first readiness of anything, in milliseconds.
     pub first_ready_ms: Option<u64>,
-    /// From `isa up` to the moment when every engine that can be had was ready, in milliseconds.
+    /// From `isa up` to the moment when everything that can be had was ready, in milliseconds.
     pub all_ready_ms: Option<u64>,
     pub engines: Vec<EngineStatus>,
+    pub services: Vec<ServiceStatus>,
 }
 
 impl PlatformStatus {
-    /// Whether every engine has come as far as it will.
+    /// Whether everything has come as far as it will. A service whose engine does not come waits for ever.
     pub fn settled(&self) -> bool {
-        self.engines.iter().all(|e| e.status.settled())
+        let engine = |service: &ServiceStatus| self.engines.iter().find(|e| e.name == service.name.engine());
+        let waits = |service: &&ServiceStatus| {
+            !service.status.settled() && engine(service).is_some_and(|e| e.status == State::Ready)
+        };
+        self.engines.iter().all(|e| e.status.settled()) && !self.services.iter().any(|s| waits(&s))
     }
 
-    /// The engines that can be had here and are not ready.
-    pub fn not_ready(&self) -> impl Iterator<Item = &EngineStatus> {
-        self.engines
-            .iter()
-            .filter(|e| !matches!(e.status, State::Ready | State::Missing))
+    /// Whether everything that can be had here is ready.
+    pub fn is_ready(&self) -> bool {
+        let engines = self.engines.iter().map(|e| e.status);
+        let mut all = engines.chain(self.services.iter().map(|s| s.status));
+        all.all(|state| matches!(state, State::Ready | State::Missing))
     }
 }

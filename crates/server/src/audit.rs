@@ -11,11 +11,10 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, SecondsFormat, Utc};
+use isa_config::AuditConfig;
 use isa_proto::{Error, ErrorCode};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
-
-use crate::settings::AuditConfig;
 
 /// How long a call waits for a place in the queue before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -137,7 +137,7 @@ pub(crate) struct Admitted {
 }
 
 impl CallState {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 

@@ -14,7 +14,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
 
-use crate::{front::Front, settings::TransportConfig};
+use crate::front::Front;
+use isa_config::TransportConfig;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);

@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use isa_config::Secret;
+use isa_config::{ConsulConfig, Secret};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use crate::{ServiceKind, settings::ConsulConfig, shared::Shared};
+use crate::{ServiceKind, shared::Shared};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -4,28 +4,37 @@ use std::{sync::Arc, time::Instant};
 
 use chrono::Utc;
 use tonic::Code;
+use tracing::Span;
 
 use crate::{
     audit::Record,
     call::CallState,
     metrics::{self, MethodMetrics},
+    trace,
 };
 
 pub(crate) struct Ending {
     state: Arc<CallState>,
     metrics: Arc<MethodMetrics>,
     started: Instant,
+    span: Span,
     /// CANCELLED until something better is known: who drops a call without an answer is its caller.
     code: Code,
 }
 
 impl Ending {
-    pub(crate) fn new(state: Arc<CallState>, metrics: Arc<MethodMetrics>, started: Instant) -> Self {
+    pub(crate) fn new(
+        state: Arc<CallState>,
+        metrics: Arc<MethodMetrics>,
+        started: Instant,
+        span: Span,
+    ) -> Self {
         metrics.begin();
         Self {
             state,
             metrics,
             started,
+            span,
             code: Code::Cancelled,
         }
     }
@@ -47,11 +56,13 @@ impl Drop for Ending {
     fn drop(&mut self) {
         let time = self.started.elapsed();
         self.metrics.end(self.code, time);
+        let admitted = self.state.admitted.get();
+        let caller = admitted.map(|it| &it.caller).or_else(|| self.state.bearer.get());
+        trace::finish(&self.span, self.code, caller.map(|it| it.tenant.name()));
         let Some(slot) = self.state.audit.lock().take() else {
             return;
         };
-        let admitted = self.state.admitted.get();
-        let Some(caller) = admitted.map(|it| &it.caller).or_else(|| self.state.bearer.get()) else {
+        let Some(caller) = caller else {
             // Nobody asked: the number of these is in the metrics.
             return;
         };

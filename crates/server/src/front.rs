@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use isa_proto::{Error, ErrorCode, METHODS, Method};
 use parking_lot::Mutex;
 use tonic::{Status, body::Body, codegen::BoxFuture};
+use tracing::Instrument;
 
 use crate::{
     ServiceKind, Upstream,
@@ -26,6 +27,7 @@ use crate::{
     metrics::MethodMetrics,
     received::Received,
     shared::Shared,
+    trace,
 };
 
 /// Hands a request to a generated server.
@@ -102,7 +104,13 @@ impl Front {
     async fn call(&self, entry: &Entry, request: Request<Body>, peer: Option<SocketAddr>) -> Response<Body> {
         let started = Instant::now();
         let state = Arc::new(self.arrival(entry.method, &request, peer, started));
-        let ending = Ending::new(Arc::clone(&state), Arc::clone(&entry.metrics), started);
+        let span = trace::span(&state, state.header("traceparent"));
+        let ending = Ending::new(
+            Arc::clone(&state),
+            Arc::clone(&entry.metrics),
+            started,
+            span.clone(),
+        );
         let work = async {
             let permit = self.prepare(&state).await?;
             let (mut parts, mut body) = request.into_parts();
@@ -119,7 +127,7 @@ impl Front {
         let work = AssertUnwindSafe(within(state.deadline, work)).catch_unwind();
         let outcome: Result<Response<Body>, Error> = tokio::select! {
             biased;
-            outcome = work => outcome.unwrap_or_else(|panic| Err(panicked(&*panic))),
+            outcome = work.instrument(span) => outcome.unwrap_or_else(|panic| Err(panicked(&*panic))),
             () = self.shared.cut_off.cancelled() => Err(stopping()),
         };
         let mut response = outcome.unwrap_or_else(|error| Status::from(error).into_http());

@@ -12,24 +12,25 @@ mod beside;
 mod body;
 mod call;
 mod caller;
+pub mod connect;
 mod connection;
 mod consul;
 mod ending;
 mod error;
 mod front;
 mod guard;
-mod kind;
 mod limits;
 pub mod metrics;
 mod readiness;
 mod received;
 mod replica;
 mod server;
-mod settings;
 mod shared;
 mod tls;
+pub mod trace;
 mod upstream;
 
+use isa_config::ServiceKind;
 pub use isa_proto::{Error, ErrorCode};
 
 pub use self::{
@@ -38,13 +39,8 @@ pub use self::{
     caller::{ACT_AS, Caller, DEFAULT_USER, Tenant},
     error::ServerError,
     guard::{Replies, Requests, StatusStream},
-    kind::{ServiceKind, UnknownService},
     readiness::{Hold, Readiness},
     replica::{Place, Remote, StatefulId},
     server::{Mount, Running, Server},
-    settings::{
-        AuditConfig, AuthConfig, AuthMode, ConsulConfig, DrainConfig, LimitsConfig, ReplicasConfig,
-        ServerConfig, TenantLimits, TlsConfig, TransportConfig,
-    },
     upstream::{EngineState, Upstream},
 };

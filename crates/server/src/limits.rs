@@ -17,10 +17,8 @@ use governor::{
 use isa_proto::{Error, ErrorCode};
 use parking_lot::RwLock;
 
-use crate::{
-    Tenant,
-    settings::{LimitsConfig, TenantLimits},
-};
+use crate::Tenant;
+use isa_config::{LimitsConfig, TenantLimits};
 
 /// Tenants remembered at once. Beyond, those that are idle are forgotten: each then begins with a full burst.
 const REMEMBERED: usize = 20_000;

@@ -18,7 +18,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
-use crate::{Call, ServerError, ServiceKind, consul::Consul, settings::ServerConfig, tls};
+use crate::{Call, ServerError, ServiceKind, consul::Consul, tls};
+use isa_config::ServerConfig;
 
 /// How long the addresses of the replicas are good.
 const FRESH: Duration = Duration::from_secs(2);

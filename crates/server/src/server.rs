@@ -14,10 +14,10 @@ use crate::{
     front::{Dispatch, Front},
     limits::Limiter,
     metrics,
-    settings::ServerConfig,
     shared::{Shared, check_address},
     tls,
 };
+use isa_config::ServerConfig;
 
 /// Time to write what is left to be written, once everything was cut off.
 const LAST_WORDS: Duration = Duration::from_secs(1);

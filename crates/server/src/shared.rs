@@ -4,13 +4,8 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Readiness, ServerError,
-    audit::Audit,
-    auth::Auth,
-    replica::Replicas,
-    settings::{AuthMode, ServerConfig},
-};
+use crate::{Readiness, ServerError, audit::Audit, auth::Auth, replica::Replicas};
+use isa_config::{AuthMode, ServerConfig};
 
 pub(crate) struct Shared {
     pub(crate) auth: Auth,

@@ -10,10 +10,8 @@ use rustls::{
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use crate::{
-    ServerError,
-    settings::{ServerConfig, TlsConfig},
-};
+use crate::ServerError;
+use isa_config::{ServerConfig, TlsConfig};
 
 /// Reads the files.
 pub(crate) fn server_config(config: &TlsConfig) -> Result<Arc<rustls::ServerConfig>, ServerError> {
@@ -57,6 +55,18 @@ pub(crate) fn replica_config(config: &ServerConfig) -> Result<Option<ClientTlsCo
         .domain_name(name)
         .identity(identity);
     Ok(Some(client))
+}
+
+/// How a caller of ours speaks TLS.
+pub(crate) fn client_config(credentials: &crate::connect::Credentials) -> ClientTlsConfig {
+    let client = match &credentials.ca {
+        Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    match &credentials.certificate {
+        Some((certificate, key)) => client.identity(Identity::from_pem(certificate, key)),
+        None => client,
+    }
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ServerError> {

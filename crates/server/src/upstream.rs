@@ -121,9 +121,14 @@ impl Upstream {
         }
     }
 
+    /// Has the engine asked at once: somebody knows that it may have changed.
+    pub fn ask(&self) {
+        self.0.ask.notify_one();
+    }
+
     /// What a call answers whose connection to the engine failed. Has the engine asked at once.
     pub fn failed(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        self.0.ask.notify_one();
+        self.ask();
         self.down().caused_by(cause)
     }
 

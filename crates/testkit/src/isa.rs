@@ -60,6 +60,26 @@ impl Isa {
         }
     }
 
+    /// With the program that was built beside the test that runs.
+    ///
+    /// # Panics
+    /// When it was not: `make build` does.
+    pub fn built() -> Self {
+        // <target>/debug/deps/<test>
+        let test = std::env::current_exe().expect("the path of this program");
+        let program = test
+            .parent()
+            .and_then(Path::parent)
+            .expect("a target folder")
+            .join("isa");
+        assert!(
+            program.is_file(),
+            "{} is not there; run `make build` first",
+            program.display()
+        );
+        Self::new(program)
+    }
+
     /// The folder that `isa` is started in.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -224,16 +244,17 @@ impl Running<'_> {
         self.child.id().cast_signed()
     }
 
-    /// Waits until every engine is as far as it will come.
+    /// Waits until every engine and service is as far as it will come.
     pub fn wait_settled(&self) {
         eventually("every engine has settled", PATIENCE, || {
             let status = self
                 .isa
                 .status()
                 .map_err(|e| format!("{e}, said {}", self.stderr()))?;
-            let engines = status["engines"].as_array().cloned().unwrap_or_default();
-            let pending: Vec<_> = engines
+            let list = |name: &str| status[name].as_array().cloned().unwrap_or_default();
+            let pending: Vec<_> = list("engines")
                 .into_iter()
+                .chain(list("services"))
                 .filter(|e| !matches!(e["status"].as_str(), Some("Ready" | "Failed" | "Missing")))
                 .collect();
             if pending.is_empty() {

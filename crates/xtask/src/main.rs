@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each of our crates may use. `isa` is the composition root and may use all.
-const DIRECTIONS: [(&str, &[&str]); 9] = [
+const DIRECTIONS: [(&str, &[&str]); 10] = [
     ("isa-config", &[]),
     ("isa-checks", &["isa-config"]),
     ("isa-deploy", &["isa-config", "isa-checks"]),
@@ -14,6 +14,7 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("isa-proto", &[]),
     ("isa-qdrant", &["isa-config"]),
     ("isa-server", &["isa-config", "isa-proto"]),
+    ("isa-services", &["isa-config", "isa-proto", "isa-server"]),
     ("isa-testkit", &["isa-config"]),
     ("xtask", &[]),
 ];

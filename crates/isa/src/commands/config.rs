@@ -6,7 +6,7 @@ use crate::cli::{ConfigCommand, Global};
 use crate::output::say;
 
 pub(super) fn run(global: &Global, command: &ConfigCommand) -> anyhow::Result<ExitCode> {
-    let mut config = super::load(global, Vec::new())?;
+    let mut config = super::load(global, &super::Own::default())?;
     match command {
         ConfigCommand::Check => say!("configuration is fine"),
         ConfigCommand::Dump => {
@@ -18,6 +18,11 @@ pub(super) fn run(global: &Global, command: &ConfigCommand) -> anyhow::Result<Ex
                     // A URL that has a password can have another.
                     let _ = url.set_password(Some("***"));
                 }
+            }
+            if let Some(consul) = &mut config.server.consul
+                && consul.token.is_some()
+            {
+                consul.token = Some(isa_config::Secret::new("***"));
             }
             say!("{}", toml::to_string_pretty(&config)?.trim_end());
         }

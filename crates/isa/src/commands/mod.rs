@@ -2,6 +2,7 @@
 
 mod bars;
 mod config;
+mod connect;
 mod deploy;
 mod diagnose;
 mod doctor;
@@ -11,14 +12,18 @@ mod engines;
 mod env;
 mod exec;
 mod images;
+mod keys;
 mod logs;
 mod progress;
 mod reset;
 mod resources;
 mod rollout;
 mod secrets;
+mod serve;
+mod signals;
 mod status;
 mod teardown;
+mod token;
 mod up;
 mod verify;
 
@@ -52,14 +57,18 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => return config::run(&global, &command),
         _ => {}
     }
-    let overrides = match &command {
-        Command::Up(up) => up::overrides(up)?,
-        _ => Vec::new(),
+    let own = match &command {
+        Command::Up(up) => up::own(up)?,
+        _ => Own::default(),
     };
-    let config = load(&global, overrides)?;
-    start_log(&config.log)?;
-    match command {
-        Command::Up(up) => up::run(config, &up).await,
+    let config = load(&global, &own)?;
+    crate::log::start(&config)?;
+    let outcome = match command {
+        Command::Up(up) => up::run(&global, own, config, &up).await,
+        Command::Serve(options) => serve::run(&global, config, &options).await,
+        Command::Connect(options) => connect::run(config, &options).await,
+        Command::Token(command) => token::run(&config, &command),
+        Command::Keys(command) => keys::run(&config, &command),
         Command::Down(down) => down::run(&config, &down).await,
         Command::Status(options) => status::run(&config, &options).await,
         Command::Logs(options) => logs::run(&config, &options).await,
@@ -77,29 +86,31 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Teardown(options) => teardown::run(&config, &options).await,
         Command::Engine(command) => engine::run(command).await,
         Command::Completions { .. } | Command::Config(_) => Ok(ExitCode::SUCCESS), // answered above
-    }
+    };
+    crate::log::finish().await;
+    outcome
 }
 
-/// Loads the configuration; `more` are the command's own flags, which beat `--set`.
-pub(crate) fn load(global: &Global, more: Vec<(String, String)>) -> anyhow::Result<Config> {
-    let set = global.set.iter().cloned().chain(more).collect();
-    Ok(isa_config::load(&Overrides {
+/// What a command has settings of its own for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Own {
+    /// Beaten by the file and the environment.
+    defaults: Vec<(String, String)>,
+    /// Its flags, which beat `--set`.
+    flags: Vec<(String, String)>,
+}
+
+pub(crate) fn load(global: &Global, own: &Own) -> anyhow::Result<Config> {
+    let set = global.set.iter().chain(&own.flags).cloned().collect();
+    let mut config = isa_config::load(&Overrides {
         file: global.config.clone(),
+        defaults: own.defaults.clone(),
         set,
-    })?)
-}
-
-fn start_log(filter: &str) -> anyhow::Result<()> {
-    let parsed = tracing_subscriber::EnvFilter::try_new(filter);
-    let filter = parsed.with_context(|| format!("configuration: key \"log\": {filter:?} is no filter"))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    log.with_target(false)
-        .log_internal_errors(false)
-        .with_ansi(crate::output::fancy_stderr())
-        .init();
-    Ok(())
+    })?;
+    config
+        .services
+        .get_or_insert_with(|| isa_services::AVAILABLE.to_vec());
+    Ok(config)
 }
 
 fn state_dir(config: &Config) -> anyhow::Result<StateDir> {

@@ -7,14 +7,13 @@ use std::{
 
 use comfy_table::Color;
 use indicatif::{ProgressBar, ProgressStyle};
-use isa_config::EngineKind;
-use isa_platform::status::{EngineStatus, State};
+use isa_platform::status::{PlatformStatus, State};
 
 use crate::output::{color_of, fancy_stderr, paint_stderr, seconds, tell};
 
 pub(super) struct Progress {
     bar: ProgressBar,
-    told: BTreeSet<EngineKind>,
+    told: BTreeSet<String>,
     started: Instant,
 }
 
@@ -38,34 +37,37 @@ impl Progress {
     }
 
     /// Shows what has changed since the last call.
-    pub(super) fn show<'a>(&mut self, engines: impl Iterator<Item = &'a EngineStatus>) {
+    pub(super) fn show(&mut self, status: &PlatformStatus) {
+        let engines = status.engines.iter().map(|e| {
+            let name = e.name.to_string();
+            (name, e.status, e.ready_ms, e.message.as_deref())
+        });
+        let services = status.services.iter().map(|s| {
+            let name = format!("{}-grpc", s.name);
+            (name, s.status, s.ready_ms, s.message.as_deref())
+        });
         let mut pending = Vec::new();
-        for engine in engines {
-            if !engine.status.settled() {
-                pending.push(engine.name.name());
-            } else if engine.status != State::Stopped && self.told.insert(engine.name) {
-                self.tell(engine);
+        for (name, state, ready_ms, message) in engines.chain(services) {
+            if !state.settled() {
+                pending.push(name);
+            } else if state != State::Stopped && !self.told.contains(&name) {
+                self.tell(&name, state, ready_ms, message.unwrap_or_default());
+                self.told.insert(name);
             }
         }
         self.bar.set_message(format!("starting {}", pending.join(", ")));
     }
 
-    fn tell(&self, engine: &EngineStatus) {
-        let name = engine.name;
-        let line = match engine.status {
+    fn tell(&self, name: &str, state: State, ready_ms: Option<u64>, message: &str) {
+        let line = match state {
             State::Ready => {
-                let time = engine
-                    .ready_ms
-                    .map_or_else(|| seconds(self.started.elapsed().as_millis() as u64), seconds);
-                format!("{} {name:<10} {time:>7}", paint_stderr(Color::Green, "ready  "))
+                let time =
+                    ready_ms.map_or_else(|| seconds(self.started.elapsed().as_millis() as u64), seconds);
+                format!("{} {name:<13} {time:>7}", paint_stderr(Color::Green, "ready  "))
             }
             state => {
                 let word = format!("{:<7}", state.to_string().to_lowercase());
-                format!(
-                    "{} {name:<10} {}",
-                    paint_stderr(color_of(state), word),
-                    engine.message.as_deref().unwrap_or_default()
-                )
+                format!("{} {name:<13} {message}", paint_stderr(color_of(state), word))
             }
         };
         // suspend(): prints even where the bar is hidden, unlike println().

@@ -60,6 +60,10 @@ fn variables(state: &StateDir) -> anyhow::Result<ExitCode> {
             say!("{}", env::export(&name, &value));
         }
     }
+    for (kind, address) in state.services()? {
+        let name = format!("{}_GRPC_ADDRESS", kind.name().to_uppercase());
+        say!("{}", env::export(&name, &address.to_string()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,6 +85,7 @@ fn stopped(config: &Config, state: &StateDir) -> PlatformStatus {
         first_ready_ms: None,
         all_ready_ms: None,
         engines: engines.collect(),
+        services: Vec::new(),
     }
 }
 

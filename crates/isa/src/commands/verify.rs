@@ -1,13 +1,19 @@
 //! `isa verify`
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use comfy_table::Color;
 use isa_checks::Report;
-use isa_config::{Config, Endpoint, Endpoints, EngineConfig, EngineKind};
+use isa_config::{Config, Endpoint, Endpoints, EngineConfig, EngineKind, ServiceKind};
 use isa_deploy::Cluster;
 use isa_platform::{control::Client, status::State};
+use isa_server::connect::{Connector, Credentials, server_address};
 use serde::Serialize;
 
 use super::state_dir;
@@ -21,6 +27,9 @@ use crate::{
 struct Findings<'a> {
     ok: bool,
     engines: &'a [Report],
+    /// Building blocks of the running platform: whether each answers, and its engine behind it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    services: &'a [ServiceReport],
     /// Engines that could not be checked because they cannot be had here, with the reason.
     skipped: &'a BTreeMap<EngineKind, String>,
     /// Engines that are there and not ready, with what they are doing.
@@ -28,12 +37,20 @@ struct Findings<'a> {
     down: &'a BTreeMap<EngineKind, String>,
 }
 
+/// What came of asking one building block for its health.
+#[derive(Serialize)]
+struct ServiceReport {
+    service: ServiceKind,
+    took_ms: f64,
+    error: Option<String>,
+}
+
 pub(super) async fn run(config: &Config, options: &Verify) -> anyhow::Result<ExitCode> {
     if options.at.kube {
         return on_kubernetes(options).await;
     }
-    let (mut endpoints, mut skipped) = if options.endpoints.is_some() || !options.url.is_empty() {
-        (given(options)?, BTreeMap::new())
+    let (mut endpoints, mut skipped, services) = if options.endpoints.is_some() || !options.url.is_empty() {
+        (given(options)?, BTreeMap::new(), BTreeMap::new())
     } else {
         running(config).await?
     };
@@ -56,7 +73,37 @@ pub(super) async fn run(config: &Config, options: &Verify) -> anyhow::Result<Exi
         }
     })
     .await;
-    conclude(options, &reports, &skipped, &BTreeMap::new())
+    let mut service_reports = Vec::new();
+    for (kind, address) in services {
+        if !options.only.is_empty() && !options.only.contains(&kind.engine()) {
+            continue;
+        }
+        let report = ask(kind, address).await;
+        if people {
+            print_service(&report);
+        }
+        service_reports.push(report);
+    }
+    conclude(options, &reports, &service_reports, &skipped, &BTreeMap::new())
+}
+
+/// Asks a building block of this machine for its health, which it says of its engine too.
+async fn ask(service: ServiceKind, address: SocketAddr) -> ServiceReport {
+    let started = Instant::now();
+    let asked = async {
+        let server = server_address(&address.to_string(), service.name(), address.port())
+            .map_err(|e| e.to_string())?;
+        let nobody = tokio::sync::watch::channel(None).1;
+        let connector = Connector::new(server, &Credentials::default(), nobody).map_err(|e| e.to_string())?;
+        let checked = connector.check(service.grpc_service()).await;
+        checked.map_err(|status| status.message().to_owned())
+    };
+    let error = asked.await.err();
+    ServiceReport {
+        service,
+        took_ms: started.elapsed().as_secs_f64() * 1e3,
+        error,
+    }
 }
 
 /// The engines of a cluster, through port-forwards that end with the checks.
@@ -81,7 +128,7 @@ async fn on_kubernetes(options: &Verify) -> anyhow::Result<ExitCode> {
             }
         })
         .await;
-    conclude(options, &reports, &engines.absent, &engines.down)
+    conclude(options, &reports, &[], &engines.absent, &engines.down)
 }
 
 fn people(options: &Verify) -> bool {
@@ -96,10 +143,13 @@ fn limit(options: &Verify) -> Duration {
 fn conclude(
     options: &Verify,
     reports: &[Report],
+    services: &[ServiceReport],
     skipped: &BTreeMap<EngineKind, String>,
     down: &BTreeMap<EngineKind, String>,
 ) -> anyhow::Result<ExitCode> {
-    let failed = reports.iter().filter(|r| !r.ok()).count() + down.len();
+    let passed =
+        reports.iter().filter(|r| r.ok()).count() + services.iter().filter(|s| s.error.is_none()).count();
+    let failed = reports.len() + services.len() + down.len() - passed;
     if people(options) {
         for (kind, why) in down {
             say!(
@@ -110,7 +160,6 @@ fn conclude(
         for (kind, why) in skipped {
             say!("{} {kind:<10} not run: {why}", paint(Color::Yellow, "-"));
         }
-        let passed = reports.iter().filter(|r| r.ok()).count();
         let skipped = if skipped.is_empty() {
             String::new()
         } else {
@@ -121,6 +170,7 @@ fn conclude(
         output::print_json(&Findings {
             ok: failed == 0,
             engines: reports,
+            services,
             skipped,
             down,
         })?;
@@ -132,20 +182,33 @@ fn conclude(
     })
 }
 
-fn print(report: &Report) {
-    let mark = if report.ok() {
+fn mark(ok: bool) -> String {
+    if ok {
         paint(Color::Green, "✓")
     } else {
         paint(Color::Red, "✗")
-    };
+    }
+}
+
+fn print_service(report: &ServiceReport) {
+    let ok = mark(report.error.is_none());
+    let name = format!("{}-grpc", report.service);
+    say!("{ok} {name:<13} {:>7.1} ms", report.took_ms);
+    if let Some(error) = &report.error {
+        say!("      {}", paint(Color::Red, error));
+    }
+}
+
+fn print(report: &Report) {
     let time = |d: Duration| format!("{:.1} ms", d.as_secs_f64() * 1e3);
-    say!("{mark} {:<10} {:>10}", report.engine, time(report.took));
+    say!(
+        "{} {:<10} {:>10}",
+        mark(report.ok()),
+        report.engine,
+        time(report.took)
+    );
     for step in &report.steps {
-        let mark = if step.error.is_none() {
-            paint(Color::Green, "✓")
-        } else {
-            paint(Color::Red, "✗")
-        };
+        let mark = mark(step.error.is_none());
         say!("    {mark} {:<58} {:>10}", step.name, time(step.took));
         if let Some(error) = &step.error {
             say!("      {}", paint(Color::Red, error));
@@ -153,8 +216,15 @@ fn print(report: &Report) {
     }
 }
 
-/// The endpoints of the platform in the state folder, and the engines that it does not have.
-async fn running(config: &Config) -> anyhow::Result<(Endpoints, BTreeMap<EngineKind, String>)> {
+/// What a platform has: endpoints of its engines, the engines that it does not have, and its building blocks.
+type Running = (
+    Endpoints,
+    BTreeMap<EngineKind, String>,
+    BTreeMap<ServiceKind, SocketAddr>,
+);
+
+/// The platform in the state folder.
+async fn running(config: &Config) -> anyhow::Result<Running> {
     let state = state_dir(config)?;
     let endpoints = state.endpoints()?;
     let endpoints = endpoints.with_context(|| {
@@ -163,11 +233,13 @@ async fn running(config: &Config) -> anyhow::Result<(Endpoints, BTreeMap<EngineK
             state.root().display()
         )
     })?;
+    let services = state.services()?;
     let status = Client::new(state).status().await?;
     let missing = status.engines.into_iter().filter(|e| e.status == State::Missing);
     Ok((
         endpoints,
         missing.map(|e| (e.name, e.message.unwrap_or_default())).collect(),
+        services,
     ))
 }
 

@@ -6,7 +6,6 @@ use aws_sdk_s3::{
     config::{BehaviorVersion, Credentials, Region},
     primitives::ByteStream,
 };
-use fred::prelude::{Builder, ClientLike, Config as RedisConfig, KeysInterface};
 use isa_config::{Endpoint, Endpoints, EngineKind};
 use isa_testkit::{PATIENCE, eventually};
 use qdrant_client::{
@@ -16,6 +15,7 @@ use qdrant_client::{
         VectorParamsBuilder,
     },
 };
+use redis::{AsyncCommands, IntoConnectionInfo};
 use serde_json::json;
 
 /// Written by `write` and expected by `check`.
@@ -81,12 +81,14 @@ async fn s3(endpoint: &Endpoint) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config.http_client(http.build_https()).build())
 }
 
-async fn redis(endpoint: &Endpoint) -> anyhow::Result<fred::clients::Client> {
-    let mut config = RedisConfig::from_url(&endpoint.url)?;
-    config.password = Some(password(endpoint).to_owned());
-    let client = Builder::from_config(config).build()?;
-    client.init().await?;
-    Ok(client)
+async fn redis(endpoint: &Endpoint) -> anyhow::Result<redis::aio::MultiplexedConnection> {
+    let server = endpoint.url.as_str().into_connection_info()?;
+    let login = server.redis_settings().clone().set_password(password(endpoint));
+    let client = redis::Client::open(server.set_redis_settings(login))?;
+    let unhurried = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    Ok(client
+        .get_multiplexed_async_connection_with_config(&unhurried)
+        .await?)
 }
 
 async fn nats(endpoint: &Endpoint) -> anyhow::Result<async_nats::jetstream::Context> {
@@ -144,10 +146,7 @@ async fn write_one(kind: EngineKind, endpoint: &Endpoint) {
                     .error_for_status()?;
             }
             EngineKind::Redis => {
-                redis(endpoint)
-                    .await?
-                    .set::<(), _, _>("kept", VALUE, None, None, false)
-                    .await?
+                redis(endpoint).await?.set::<_, _, ()>("kept", VALUE).await?;
             }
             EngineKind::Minio => {
                 let s3 = s3(endpoint).await;
@@ -247,7 +246,10 @@ async fn read_one(kind: EngineKind, endpoint: &Endpoint) -> anyhow::Result<Strin
                 .text()
                 .await?
         }
-        EngineKind::Redis => redis(endpoint).await?.get("kept").await?,
+        EngineKind::Redis => {
+            let kept: Option<String> = redis(endpoint).await?.get("kept").await?;
+            kept.unwrap_or_default()
+        }
         EngineKind::Minio => {
             let object = s3(endpoint)
                 .await

@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands, its helpers too")]
 
 mod cli;
+mod conformance;
 mod data;
 mod faults;
 mod life;
 mod machine;
+mod services;
 mod whole;
 
 use isa_testkit::Isa;

@@ -22,10 +22,8 @@ pub use self::{
     keys::{KeyRing, rotate_keys},
     token::{Audience, Claims, issue_token},
 };
-use crate::{
-    Caller,
-    settings::{AuthConfig, AuthMode},
-};
+use crate::Caller;
+use isa_config::{AuthConfig, AuthMode};
 
 /// Tokens remembered at once.
 const REMEMBERED: usize = 10_000;

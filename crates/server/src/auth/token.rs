@@ -11,7 +11,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
 use super::{AuthError, KeyRing};
-use crate::{Caller, settings::AuthConfig};
+use crate::Caller;
+use isa_config::AuthConfig;
 
 /// What a token says. Other claims are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 
 use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
 
-use isa_config::EngineKind;
+use isa_config::{AuthMode, EngineKind, ServerConfig, ServiceKind};
 use isa_proto::loki::loki_service_client::LokiServiceClient;
-use isa_server::{AuthMode, Claims, Running, Server, ServerConfig, ServiceKind, Upstream, api, issue_token};
+use isa_server::{Claims, Running, Server, Upstream, api, issue_token};
 use tokio::sync::Semaphore;
 use tonic::{Request, transport::Channel};
 

@@ -1,10 +1,8 @@
 //! Who may call, and as whom.
 
-use isa_config::EngineKind;
+use isa_config::{AuthMode, EngineKind, ServerConfig};
 use isa_proto::loki as pb;
-use isa_server::{
-    ApiKey, ApiKeyFile, AuthMode, Server, ServerConfig, ServerError, Upstream, api, new_api_key, rotate_keys,
-};
+use isa_server::{ApiKey, ApiKeyFile, Server, ServerError, Upstream, api, new_api_key, rotate_keys};
 use tokio::sync::Semaphore;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;

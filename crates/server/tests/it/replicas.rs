@@ -1,7 +1,8 @@
 //! State that one of several replicas keeps.
 
+use isa_config::{ReplicasConfig, ServerConfig, ServiceKind};
 use isa_proto::loki as pb;
-use isa_server::{ReplicasConfig, ServerConfig, ServiceKind, Upstream};
+use isa_server::Upstream;
 use tonic::Code;
 use tonic_types::StatusExt;
 

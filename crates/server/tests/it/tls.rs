@@ -2,12 +2,17 @@
 
 use std::{fs, path::Path};
 
+use isa_config::{ServiceKind, TlsConfig};
 use isa_proto::{loki as pb, loki::loki_service_client::LokiServiceClient};
-use isa_server::{ServiceKind, TlsConfig};
+use isa_server::connect::{Connector, Credentials, authorization, server_address};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tonic::{
+    Code,
+    transport::{Certificate, Channel, ClientTlsConfig, Identity},
+};
 
-use crate::harness::{Node, open};
+use crate::harness::{Node, claims, open, required, token};
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -81,4 +86,65 @@ async fn certificates_are_shown_asked_for_and_renewed() {
     ask(&node, trusting(&renewed).identity(identity(&clients, "client")))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn clients_without_tls_and_tokens_go_through_connect() {
+    let (folder, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let ca = folder.path().join("clients.crt");
+    fs::write(&ca, clients.0.pem()).unwrap();
+    let mut config = required(keys.path());
+    config.tls = Some(TlsConfig {
+        client_ca: Some(ca),
+        ..servers.issue(folder.path(), "server")
+    });
+    let node = Node::start(&config).await;
+    let own = clients.issue(folder.path(), "client");
+    let credentials = Credentials {
+        ca: Some(servers.0.pem().into()),
+        certificate: Some((fs::read(own.certificate).unwrap(), fs::read(own.key).unwrap())),
+    };
+    let port = node.running.addresses()[&ServiceKind::Loki].port();
+    let server = server_address("https://localhost", "loki", port).unwrap();
+    let (credential, taken) = watch::channel(None);
+    let connector = Connector::new(server, &credentials, taken).unwrap();
+    connector.check(ServiceKind::Loki.grpc_service()).await.unwrap();
+    assert!(connector.check("isa.none").await.is_err());
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = format!("http://{}", listener.local_addr().unwrap());
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connector.serve(listener));
+    let mut client = LokiServiceClient::connect(here).await.unwrap();
+    let refused = client
+        .get_labels(pb::GetLabelsRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let alice = token(keys.path(), claims("alice", None, ""));
+    credential.send_replace(Some(authorization(&alice).unwrap()));
+    client.get_labels(pb::GetLabelsRequest::default()).await.unwrap();
+
+    // Streams pass as they come, and errors as they are.
+    let tail = |query: &str| pb::TailLogsRequest {
+        query: query.into(),
+        ..Default::default()
+    };
+    let mut entries = client.tail_logs(tail("fail")).await.unwrap().into_inner();
+    assert_eq!(entries.message().await.unwrap().unwrap().line, "first");
+    let error = entries.message().await.unwrap_err();
+    assert_eq!(
+        (error.code(), error.message()),
+        (Code::ResourceExhausted, "too slow")
+    );
+
+    // A server that is gone is said to be.
+    node.running.drain().await;
+    let gone = client
+        .get_labels(pb::GetLabelsRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(gone.code(), Code::Unavailable);
+    assert!(gone.message().contains("isa connect"), "{gone}");
 }

@@ -1,4 +1,4 @@
-//! Settings of every server. Draft: belongs in isa-config, as `[server]`.
+//! What all building blocks of a process share: `[server]`.
 
 use std::{
     collections::BTreeMap,
@@ -6,11 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use isa_config::Secret;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::ServiceKind;
+use crate::{Secret, ServiceKind};
 
 /// Settings that all services of a process share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +31,8 @@ pub struct ServerConfig {
     pub tls: Option<TlsConfig>,
     /// Where what was changed is recorded.
     pub audit: AuditConfig,
+    /// Where traces are sent; nowhere if absent.
+    pub traces: Option<TracesConfig>,
     /// How a server stops.
     pub drain: DrainConfig,
     /// Registration in Consul; none if absent.
@@ -51,6 +52,7 @@ impl Default for ServerConfig {
             transport: TransportConfig::default(),
             tls: None,
             audit: AuditConfig::default(),
+            traces: None,
             drain: DrainConfig::default(),
             consul: None,
             replicas: None,
@@ -222,6 +224,23 @@ impl Default for AuditConfig {
     }
 }
 
+/// Traces: `[server.traces]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesConfig {
+    /// A collector that takes OTLP over gRPC, such as `http://127.0.0.1:4317`.
+    pub url: Url,
+    /// Which part of the traces that begin here is sent, 0 to 1. What the caller's own trace has sampled always is.
+    #[serde(default = "TracesConfig::all")]
+    pub ratio: f64,
+}
+
+impl TracesConfig {
+    const fn all() -> f64 {
+        1.0
+    }
+}
+
 /// How a server stops: `[server.drain]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -263,6 +282,17 @@ pub struct ConsulConfig {
 }
 
 impl ConsulConfig {
+    /// The defaults, for a Consul at this address.
+    pub const fn at(url: Url) -> Self {
+        Self {
+            url,
+            token: None,
+            advertise: None,
+            ttl_seconds: Self::ttl(),
+            check_seconds: Self::check(),
+        }
+    }
+
     const fn ttl() -> u64 {
         30
     }

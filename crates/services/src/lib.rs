@@ -1,0 +1,10 @@
+//! The building blocks: one gRPC service over each engine. Each folder has the same files: `service` is the domain
+//! over the engine's client, without gRPC; `grpc` converts, calls, converts; `registry` is where they are mounted.
+
+mod minio;
+mod nats;
+mod postgres;
+mod redis;
+mod registry;
+
+pub use registry::{AVAILABLE, StartError, mount};

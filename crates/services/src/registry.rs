@@ -1,0 +1,42 @@
+//! Which building blocks there are, and how each is made of its engine's address.
+
+use isa_config::{Endpoint, ServiceKind};
+use isa_server::{Mount, Upstream};
+
+use crate::{minio, nats, postgres, redis};
+
+/// The building blocks that there are.
+pub const AVAILABLE: [ServiceKind; 4] = [
+    ServiceKind::Minio,
+    ServiceKind::Redis,
+    ServiceKind::Nats,
+    ServiceKind::Postgres,
+];
+
+/// Why a service cannot be started, whatever its engine does: its settings are wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the service {0} is not built yet; there are {names}", names = AVAILABLE.map(ServiceKind::name).join(", "))]
+    NotBuilt(ServiceKind),
+    #[error("engines.{engine}.url: {why}", engine = .0.engine(), why = .1)]
+    Address(ServiceKind, String),
+}
+
+/// The service over the engine at `endpoint`, ready to be mounted. The engine need not answer yet. Must be called in a
+/// tokio runtime.
+///
+/// # Errors
+/// The address cannot be one of this engine.
+pub fn mount(kind: ServiceKind, endpoint: &Endpoint) -> Result<(Mount, Upstream), StartError> {
+    match kind {
+        ServiceKind::Redis => redis::mount(endpoint),
+        ServiceKind::Postgres => postgres::mount(endpoint),
+        ServiceKind::Minio => minio::mount(endpoint),
+        ServiceKind::Nats => nats::mount(endpoint),
+        ServiceKind::Duckdb
+        | ServiceKind::Mqtt
+        | ServiceKind::Loki
+        | ServiceKind::Qdrant
+        | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
+    }
+}
