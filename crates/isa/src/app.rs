@@ -19,7 +19,8 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// Building blocks that are served by this process.
 pub(crate) struct App {
-    running: Running,
+    /// `None` if there is nothing to serve.
+    running: Option<Running>,
     upstreams: BTreeMap<ServiceKind, Upstream>,
     /// The configuration as it is when read anew, and what it was made of.
     read: Box<dyn Fn() -> anyhow::Result<Config> + Send + Sync>,
@@ -39,8 +40,17 @@ impl App {
         endpoints: &Endpoints,
     ) -> anyhow::Result<Self> {
         let config = read()?;
-        let mut server = Server::new(&config.server)?;
         let mut upstreams = BTreeMap::new();
+        if listeners.is_empty() {
+            return Ok(Self {
+                running: None,
+                upstreams,
+                seen: fingerprint(&config),
+                read: Box::new(read),
+                config,
+            });
+        }
+        let mut server = Server::new(&config.server)?;
         for (kind, listener) in listeners {
             let engine = kind.engine();
             let endpoint = endpoints.get(&engine).with_context(|| {
@@ -51,7 +61,7 @@ impl App {
             upstreams.insert(kind, upstream);
         }
         Ok(Self {
-            running: server.start().await?,
+            running: Some(server.start().await?),
             upstreams,
             seen: fingerprint(&config),
             read: Box::new(read),
@@ -59,8 +69,8 @@ impl App {
         })
     }
 
-    pub(crate) fn addresses(&self) -> &BTreeMap<ServiceKind, SocketAddr> {
-        self.running.addresses()
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&ServiceKind, &SocketAddr)> {
+        self.running.iter().flat_map(Running::addresses)
     }
 
     /// The engine behind each service.
@@ -84,7 +94,9 @@ impl App {
         // Seen now: a broken file is told once, and a change while it is read is another change.
         self.seen = fingerprint(&self.config);
         let outcome = (self.read)().and_then(|config| {
-            self.running.reload(&config.server)?;
+            if let Some(running) = &mut self.running {
+                running.reload(&config.server)?;
+            }
             log::reload(&config.log)?;
             Ok(config)
         });
@@ -100,7 +112,10 @@ impl App {
 
     /// Leaves Consul, lets running calls end, and stops. Whether none was cut off.
     pub(crate) async fn drain(self) -> bool {
-        self.running.drain().await
+        match self.running {
+            Some(running) => running.drain().await,
+            None => true,
+        }
     }
 }
 

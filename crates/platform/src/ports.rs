@@ -61,7 +61,7 @@ impl fmt::Display for Busy {
 pub struct PortsBusy(pub Vec<Busy>);
 
 /// What everything listens on.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Assigned {
     pub engines: BTreeMap<EngineKind, Ports>,
     /// Of our own services: held from now on.

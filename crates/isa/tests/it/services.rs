@@ -7,7 +7,7 @@ use isa_proto::redis::{GetRequest, SetRequest, redis_service_client::RedisServic
 use isa_testkit::{Isa, PATIENCE, Running, eventually};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::isa;
 
@@ -36,6 +36,12 @@ impl Caller {
         self
     }
 
+    async fn channel(&self) -> Result<Channel, Status> {
+        let address = Channel::from_shared(self.address.clone()).unwrap();
+        let channel = address.connect().await;
+        channel.map_err(|e| Status::unavailable(e.to_string()))
+    }
+
     fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
         if let Some(token) = &self.token {
@@ -52,9 +58,7 @@ impl Caller {
             ..Default::default()
         };
         self.runtime.block_on(async {
-            let mut client = RedisServiceClient::connect(self.address.clone())
-                .await
-                .map_err(|e| Status::unavailable(e.to_string()))?;
+            let mut client = RedisServiceClient::new(self.channel().await?);
             client.set(self.request(request)).await.map(drop)
         })
     }
@@ -65,9 +69,7 @@ impl Caller {
             ..Default::default()
         };
         self.runtime.block_on(async {
-            let mut client = RedisServiceClient::connect(self.address.clone())
-                .await
-                .map_err(|e| Status::unavailable(e.to_string()))?;
+            let mut client = RedisServiceClient::new(self.channel().await?);
             let answer = client.get(self.request(request)).await?.into_inner();
             Ok(answer.found.then_some(answer.value))
         })

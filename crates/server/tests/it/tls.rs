@@ -116,7 +116,8 @@ async fn clients_without_tls_and_tokens_go_through_connect() {
     let here = format!("http://{}", listener.local_addr().unwrap());
     let mut tasks = JoinSet::new();
     tasks.spawn(connector.serve(listener));
-    let mut client = LokiServiceClient::connect(here).await.unwrap();
+    let channel = Channel::from_shared(here).unwrap().connect().await.unwrap();
+    let mut client = LokiServiceClient::new(channel);
     let refused = client
         .get_labels(pb::GetLabelsRequest::default())
         .await

@@ -1,4 +1,5 @@
 use std::{
+    any::Any,
     net::TcpListener,
     sync::{Arc, Weak},
 };
@@ -18,20 +19,41 @@ pub(crate) struct Node {
     /// Where the service listens, `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     running: Running,
-    _engines: Arc<Engines>,
+    _engines: Arc<dyn Any + Send + Sync>,
 }
 
 impl Node {
     /// An open server: who calls is what requests say.
     pub(crate) async fn start(kind: ServiceKind) -> Self {
-        let mut config = ServerConfig::default();
-        config.auth.mode = AuthMode::Open;
-        Self::with(kind, &config).await
+        Self::with(kind, &open()).await
     }
 
     pub(crate) async fn with(kind: ServiceKind, config: &ServerConfig) -> Self {
         let engines = tokio::task::spawn_blocking(shared).await.expect("engines");
         let engine = engines.endpoint(kind.engine());
+        Self::over(kind, config, engine, engines).await
+    }
+
+    /// An open server over an engine that no other test has: one may break it.
+    pub(crate) async fn alone(kind: ServiceKind) -> Self {
+        let engines = tokio::task::spawn_blocking(move || Engines::start(&[kind.engine()]));
+        let engines = Arc::new(engines.await.expect("the engine"));
+        let engine = engines.endpoint(kind.engine());
+        Self::over(kind, &open(), engine, engines).await
+    }
+
+    /// An open server over an engine that the test itself runs.
+    pub(crate) async fn at(kind: ServiceKind, engine: Endpoint) -> Self {
+        Self::over(kind, &open(), engine, Arc::new(())).await
+    }
+
+    /// Over an engine of the test's own, which `keep` keeps running.
+    pub(crate) async fn over(
+        kind: ServiceKind,
+        config: &ServerConfig,
+        engine: Endpoint,
+        keep: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
         let (mount, upstream) = isa_services::mount(kind, &engine).expect("the service");
         let mut server = Server::new(config).expect("a server");
         let listener = TcpListener::bind((config.bind, 0)).expect("a port");
@@ -49,7 +71,7 @@ impl Node {
             engine,
             url,
             running,
-            _engines: engines,
+            _engines: keep,
         }
     }
 
@@ -65,6 +87,12 @@ impl Node {
     pub(crate) async fn drain(self) -> bool {
         self.running.drain().await
     }
+}
+
+fn open() -> ServerConfig {
+    let mut config = ServerConfig::default();
+    config.auth.mode = AuthMode::Open;
+    config
 }
 
 fn shared() -> Arc<Engines> {

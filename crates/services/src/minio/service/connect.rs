@@ -153,6 +153,10 @@ impl Engine {
         NAMES.get(usize::from(self.0.load(Relaxed))).unwrap_or(&NAMES[0])
     }
 
+    pub(super) fn makes_buckets(&self) -> bool {
+        self.name() == NAMES[2]
+    }
+
     fn says(&self, server: &str) {
         let server = server.to_ascii_lowercase();
         let number = if server.contains("minio") {

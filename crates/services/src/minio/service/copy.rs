@@ -37,6 +37,7 @@ impl Store {
             return Err(invalid("dest_key", "is the source itself: nothing would change"));
         }
         let source = self.stat(from).await?;
+        self.before_writing(to.bucket).await?;
         let copied = if source.size > MAX_AT_ONCE {
             Box::pin(self.copy_parts(from, to, metadata, source)).await
         } else {

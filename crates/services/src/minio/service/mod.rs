@@ -100,6 +100,14 @@ impl Store {
         }
     }
 
+    /// Asked before the first write of a call: SeaweedFS makes a bucket of whatever name something is written to.
+    async fn before_writing(&self, bucket: &Bucket) -> Result<(), StoreError> {
+        if self.engine.makes_buckets() {
+            self.exists(bucket).await?;
+        }
+        Ok(())
+    }
+
     /// Some engines fail in any way where the bucket is not there.
     async fn blame<T>(&self, bucket: &Bucket, answer: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(StoreError::Down(_)) = &answer {

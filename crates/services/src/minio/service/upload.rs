@@ -129,6 +129,7 @@ impl Store {
             new.length.map(|length| ("content_length", length)),
             MAX_OBJECT,
         );
+        self.before_writing(at.bucket).await?;
         let written = Box::pin(self.put_pieces(at, new, &mut pieces)).await;
         let written = self.blame(at.bucket, written).await?;
         self.usages.changed(at.bucket.engine());
@@ -351,6 +352,7 @@ impl Store {
 
     /// Begins an upload that the caller continues by its id.
     pub(crate) async fn begin_upload(&self, at: At<'_>, new: NewObject) -> Result<String, StoreError> {
+        self.before_writing(at.bucket).await?;
         let begun = self.begin(at, new).await;
         Ok(self.blame(at.bucket, begun).await?.keep())
     }

@@ -1,10 +1,10 @@
 //! Who waits for which message that comes back: replies, acknowledgements, and echoes of our own.
 //!
 //! One subscription serves them all. The client's own way to do requests would remember for ever each that was never
-//! answered, and cannot take several messages for one.
+//! answered.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use async_nats::{Client, Message, Subscriber, message::OutboundMessage};
 use futures::StreamExt;
 use isa_proto::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
@@ -36,12 +36,7 @@ pub(super) struct Inbox {
 struct Waiting {
     /// Where it must come: a tenant that guesses a token answers nobody else's request.
     subject: Box<str>,
-    to: To,
-}
-
-enum To {
-    One(oneshot::Sender<Message>),
-    Many(mpsc::Sender<Message>),
+    sender: oneshot::Sender<Message>,
 }
 
 /// Those who wait until the server has taken what was sent before. One echo answers all that came before it was sent.
@@ -92,35 +87,24 @@ impl Inbox {
         self: &Arc<Self>,
         tenant: Option<Names<'_>>,
     ) -> Result<(Ticket, oneshot::Receiver<Message>), Error> {
-        let (sender, receiver) = oneshot::channel();
-        let ticket = self.place(tenant, To::One(sender))?;
-        Ok((ticket, receiver))
-    }
-
-    /// Waits for several; more than `most` at a time are lost.
-    pub(super) fn many(self: &Arc<Self>, most: usize) -> Result<(Ticket, mpsc::Receiver<Message>), Error> {
-        let (sender, receiver) = mpsc::channel(most);
-        let ticket = self.place(None, To::Many(sender))?;
-        Ok((ticket, receiver))
-    }
-
-    fn place(self: &Arc<Self>, tenant: Option<Names<'_>>, to: To) -> Result<Ticket, Error> {
         // Zero is the echo's.
         let token = rand::random::<u64>().max(1);
         let subject = match tenant {
             None => format!("{}{token:x}", self.own),
             Some(names) => names.subject("reply_to", &format!("{REPLIES}.{}.{token:x}", self.node))?,
         };
+        let (sender, receiver) = oneshot::channel();
         let waiting = Waiting {
             subject: subject.as_str().into(),
-            to,
+            sender,
         };
         self.waiting.lock().insert(token, waiting);
-        Ok(Ticket {
+        let ticket = Ticket {
             inbox: Arc::clone(self),
             token,
             subject,
-        })
+        };
+        Ok((ticket, receiver))
     }
 
     /// Completes when the server has taken everything that this connection sent before the call.
@@ -178,25 +162,11 @@ impl Inbox {
 
     fn hand_over(&self, token: u64, message: Message) {
         let mut waiting = self.waiting.lock();
-        let Some(entry) = waiting.get_mut(&token) else {
+        let Entry::Occupied(entry) = waiting.entry(token) else {
             return;
         };
-        if *entry.subject != *message.subject.as_str() {
-            return;
-        }
-        match &mut entry.to {
-            To::Many(sender) => {
-                // Who asked said how many it takes.
-                let _ = sender.try_send(message);
-            }
-            To::One(_) => {
-                if let Some(Waiting {
-                    to: To::One(sender), ..
-                }) = waiting.remove(&token)
-                {
-                    let _ = sender.send(message);
-                }
-            }
+        if *entry.get().subject == *message.subject.as_str() {
+            let _ = entry.remove().sender.send(message);
         }
     }
 

@@ -9,12 +9,12 @@ use async_nats::{
     jetstream::{ErrorCode, response::Response},
     message::OutboundMessage,
 };
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use isa_config::Endpoint;
 use isa_proto::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{oneshot, watch},
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -196,25 +196,22 @@ impl Link {
         })
     }
 
-    /// Sends, and takes up to `most` answers as they come.
-    pub(super) async fn ask_for_many(
-        &self,
-        subject: String,
-        payload: Bytes,
-        most: usize,
-    ) -> Result<Answers, Error> {
-        let (ticket, receiver) = self.inbox.many(most)?;
-        let message = OutboundMessage {
+    /// Sends, and takes answers as they come: those of JetStream's consumers keep their own subjects, so that a
+    /// subscription of their own is all that tells them from others.
+    pub(super) async fn ask_for_many(&self, subject: String, payload: Bytes) -> Result<Answers, Error> {
+        self.check()?;
+        let lost = self.lost();
+        let inbox = self.client.new_inbox();
+        let subscriber = self.client.subscribe(inbox.clone()).await;
+        let subscriber = subscriber.map_err(Error::unexpected)?;
+        self.send(OutboundMessage {
             subject: subject.into(),
-            reply: Some(Subject::from(ticket.subject.as_str())),
+            reply: Some(inbox.into()),
             payload,
             headers: None,
-        };
-        self.send(message).await?;
-        Ok(Answers {
-            _ticket: ticket,
-            receiver,
         })
+        .await?;
+        Ok(Answers { subscriber, lost })
     }
 
     /// Asks JetStream: `$JS.API.<subject>`.
@@ -273,20 +270,22 @@ impl Question {
     }
 }
 
-/// Answers to one question.
+/// Answers to one question. Dropped, it listens no more.
 pub(super) struct Answers {
-    _ticket: Ticket,
-    receiver: mpsc::Receiver<Message>,
+    subscriber: Subscriber,
+    lost: watch::Receiver<u64>,
 }
 
 impl Answers {
     /// The next one; an error if the connection is lost.
     pub(super) async fn next(&mut self, limit: Duration) -> Result<Message, Error> {
+        let lost = || Error::down("the connection was lost");
         within(limit, async {
-            self.receiver
-                .recv()
-                .await
-                .ok_or_else(|| Error::down("the connection was lost"))
+            tokio::select! {
+                biased;
+                message = self.subscriber.next() => message.ok_or_else(lost),
+                _ = self.lost.changed() => Err(lost()),
+            }
         })
         .await
     }

@@ -128,8 +128,7 @@ impl Nats {
             }),
         };
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{full}.{consumer}");
-        // One more, for the word that there are no more.
-        let mut answers = self.work.ask_for_many(subject, json(&request)?, most + 1).await?;
+        let mut answers = self.work.ask_for_many(subject, json(&request)?).await?;
         let mut messages = Vec::new();
         while messages.len() < most {
             let message = match answers.next(wait.unwrap_or_default() + GRACE).await {

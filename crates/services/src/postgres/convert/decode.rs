@@ -1,6 +1,6 @@
 //! Rows as `Struct`, of PostgreSQL's binary form.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
 use isa_proto::prost_types::{ListValue, Struct, Value, value::Kind};
 use tokio_postgres::Row;
@@ -119,6 +119,7 @@ fn value(codec: &Codec, bytes: Option<&[u8]>) -> Option<Value> {
             text(time::interval(micros, days, bytes.i32()?))
         }
         Codec::Bytea => text(format!("\\x{}", hex::encode(bytes))),
+        Codec::Inet => text(inet(bytes)?),
         Codec::Vector => {
             let floats = bytes.get(4..)?.as_chunks::<4>().0.iter();
             list_of(floats.map(|float| float4(f32::from_be_bytes(*float))).collect())
@@ -173,6 +174,24 @@ fn half(bits: u16) -> f64 {
         31 => f64::NAN,
         _ => (1.0 + fraction / 1024.0) * 2_f64.powi(exponent - 15),
     }
+}
+
+/// Family, bits of the network, whether it is a cidr, length, address.
+fn inet(bytes: &[u8]) -> Option<String> {
+    let [_, bits, cidr, _, address @ ..] = bytes else {
+        return None;
+    };
+    let address: IpAddr = match address.len() {
+        4 => <[u8; 4]>::try_from(address).ok()?.into(),
+        16 => <[u8; 16]>::try_from(address).ok()?.into(),
+        _ => return None,
+    };
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    Some(if *bits == whole && *cidr == 0 {
+        address.to_string()
+    } else {
+        format!("{address}/{bits}")
+    })
 }
 
 /// Groups of four decimal digits, the first of which counts `10000^weight`.

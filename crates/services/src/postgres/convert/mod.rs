@@ -24,7 +24,7 @@
 //! | int8 | number up to 2^53 either way, beyond it decimal text |
 //! | float4, float8 | number (of float4 the shortest that is the same float4); `NaN`, `Infinity`, `-Infinity` as text |
 //! | numeric | decimal text with its scale; `NaN`, `Infinity`, `-Infinity` |
-//! | text, varchar, char(n), name, xml, citext, enums, uuid, `"char"` | text |
+//! | text, varchar, char(n), name, xml, citext, enums, uuid, inet, cidr, `"char"` | text |
 //! | bytea | `\x` and hexadecimal digits |
 //! | date, time, timestamp | `2026-01-31`, `13:05:00.5`, `2026-01-31T13:05:00.5`; before our era with ` BC` |
 //! | timestamptz | `2026-01-31T13:05:00.500000Z`: in UTC, with microseconds |
@@ -34,7 +34,7 @@
 //! | arrays | list, nested for each dimension, of what the elements are; bounds other than 1 are lost |
 //! | vector, halfvec | list of numbers |
 //! | domains | as the type below |
-//! | all others (inet, money, ranges, composites, bit, hstore, sparsevec, …) | PostgreSQL's own text, by a cast that is added to the statement. Where that cannot be (a few forms of WITH): INVALID_ARGUMENT that names the column and says `::text` |
+//! | all others (money, ranges, composites, bit, hstore, sparsevec, …) | PostgreSQL's own text, by a cast that is added to the statement. Where that cannot be (a few forms of WITH): INVALID_ARGUMENT that names the column and says `::text` |
 
 mod decode;
 mod encode;

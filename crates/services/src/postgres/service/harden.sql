@@ -25,6 +25,13 @@ BEGIN
     END LOOP;
 END $$;
 
+-- `information_schema.columns` looks up the encoding, as the one who asks.
+GRANT SELECT (datname, encoding) ON pg_catalog.pg_database TO PUBLIC;
+
+-- Of the standard's views, those that name what everybody may use, which every table's own type and every collation is.
+REVOKE ALL ON information_schema.udt_privileges, information_schema.usage_privileges, information_schema.collations,
+    information_schema.collation_character_set_applicability FROM PUBLIC;
+
 -- Functions that show or touch what is not the caller's: statistics and locks of everybody, definitions by number,
 -- names by number, sizes of anything, files, the log of writes, large objects (one space for all), advisory locks (one
 -- space for all), notifications, other sessions.
@@ -43,7 +50,7 @@ BEGIN
                 || '|pg_wal|pg_last_|pg_logical_|pg_replication_|pg_show_|pg_control_|pg_config$|pg_hba_'
                 || '|pg_get_(indexdef|constraintdef|ruledef|functiondef|viewdef|triggerdef|statisticsobj|partkeydef'
                 || '|partition_constraintdef|userbyid|wal_|shmem|backend|multixact|replication|publication'
-                || '|object_address|acl|function_sqlbody|catalog_foreign_keys|process_memory|dsm|loaded|aios)'
+                || '|object_address|acl|function_|catalog_foreign_keys|process_memory|dsm|loaded|aios)'
                 || '|pg_(table|indexes|total_relation|relation|database)_size$|pg_partition_(tree|ancestors|root)'
                 || '|pg_blocking_pids$|pg_safe_snapshot_blocking_pids$|pg_isolation_test|pg_lock_status$'
                 || '|pg_(cancel|terminate)_backend$|pg_notify$|pg_describe_object$|pg_export_snapshot$'

@@ -29,6 +29,8 @@ pub(in crate::postgres) enum Codec {
     Timestamptz,
     Interval,
     Bytea,
+    /// Addresses and networks.
+    Inet,
     /// pgvector's, of 4-byte or of 2-byte floats.
     Vector,
     Halfvec,
@@ -64,6 +66,8 @@ impl Codec {
             Type::TIMESTAMPTZ => Self::Timestamptz,
             Type::INTERVAL => Self::Interval,
             Type::BYTEA => Self::Bytea,
+            // The cast to text adds `/32`, which PostgreSQL otherwise does not show.
+            Type::INET | Type::CIDR => Self::Inet,
             _ => match (kind.kind(), kind.name()) {
                 (Kind::Array(element), _) => Self::Array(Box::new(Self::of(element)?)),
                 (Kind::Domain(base), _) => Self::of(base)?,

@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Target {
     Node(Client),
     Cluster {
-        client: ClusterClient,
+        client: Box<ClusterClient>,
         /// For channels, which every node hears.
         nodes: Vec<Client>,
     },
@@ -138,12 +138,14 @@ impl Address {
         match clients.first() {
             Some(client) if single => Ok(Target::Node(client.clone())),
             _ => Ok(Target::Cluster {
-                client: ClusterClientBuilder::new(nodes)
-                    .connection_timeout(PATIENCE)
-                    .response_timeout(NO_LIMIT)
-                    .retries(2)
-                    .tcp_settings(tcp())
-                    .build()?,
+                client: Box::new(
+                    ClusterClientBuilder::new(nodes)
+                        .connection_timeout(PATIENCE)
+                        .response_timeout(NO_LIMIT)
+                        .retries(2)
+                        .tcp_settings(tcp())
+                        .build()?,
+                ),
                 nodes: clients,
             }),
         }

@@ -50,7 +50,7 @@ impl Bed {
         let isa = tokio::task::spawn_blocking(|| {
             let mut isa = Isa::built();
             isa.env("ISA_ENGINES__MINIO__IMPLEMENTATION", "seaweedfs");
-            isa.env("ISA_SERVICES__ENABLED", "false");
+            isa.env("ISA_SERVICES", "[]");
             isa.ok(&["up", "--free-ports", "--detach", "--only", "minio"]);
             isa
         });

@@ -11,8 +11,14 @@ fn all(rows: &[Struct]) -> String {
 async fn a_tenant_reaches_nothing_of_another() {
     let mut bench = Bench::start().await;
     bench.execute("CREATE TABLE secret_plan (a int)").await.unwrap();
-    bench.execute("CREATE FUNCTION secret_way() RETURNS int LANGUAGE sql AS 'SELECT 1'").await.unwrap();
-    bench.execute("CREATE TYPE secret_mood AS ENUM ('x')").await.unwrap();
+    bench
+        .execute("CREATE FUNCTION secret_way() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        .await
+        .unwrap();
+    bench
+        .execute("CREATE TYPE secret_mood AS ENUM ('x')")
+        .await
+        .unwrap();
     let (other, own) = (uuid::Uuid::new_v4().to_string(), bench.schema());
     for sql in [
         format!("SELECT * FROM {own}.secret_plan"),
@@ -39,7 +45,9 @@ async fn a_tenant_reaches_nothing_of_another() {
         "ALTER SYSTEM SET work_mem = '1MB'".into(),
         "SELECT set_config('session_authorization', 'postgres', false)".into(),
     ] {
-        let status = query(&mut bench.client, &other, &sql, vec![]).await.expect_err(&sql);
+        let status = query(&mut bench.client, &other, &sql, vec![])
+            .await
+            .expect_err(&sql);
         let code = status.code();
         assert!(
             [Code::PermissionDenied, Code::NotFound, Code::InvalidArgument].contains(&code),
@@ -53,21 +61,46 @@ async fn a_tenant_reaches_nothing_of_another() {
         table: "secret_plan".into(),
         ..Default::default()
     };
-    assert!(!bench.client.table_exists(request).await.unwrap().into_inner().exists);
+    assert!(
+        !bench
+            .client
+            .table_exists(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .exists
+    );
     let request = pb::ListTablesRequest {
         metadata: metadata(&other),
         ..Default::default()
     };
-    assert!(bench.client.list_tables(request).await.unwrap().into_inner().tables.is_empty());
+    assert!(
+        bench
+            .client
+            .list_tables(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .tables
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_catalog_shows_a_tenant_itself_alone() {
     let mut bench = Bench::start().await;
-    bench.execute("CREATE TABLE secret_plan (secret_column int)").await.unwrap();
-    bench.execute("CREATE FUNCTION secret_way() RETURNS int LANGUAGE sql AS 'SELECT 1'").await.unwrap();
+    bench
+        .execute("CREATE TABLE secret_plan (secret_column int)")
+        .await
+        .unwrap();
+    bench
+        .execute("CREATE FUNCTION secret_way() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        .await
+        .unwrap();
     let other = uuid::Uuid::new_v4().to_string();
-    execute_in(&mut bench.client, &other, "CREATE TABLE plain_plan (a int)", "").await.unwrap();
+    execute_in(&mut bench.client, &other, "CREATE TABLE plain_plan (a int)", "")
+        .await
+        .unwrap();
     let there = bench.administrator().await;
     let views = "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname IN ('pg_catalog', 'information_schema', 'isa_lookup') AND c.relkind IN ('r', 'v') ORDER BY 1";
@@ -83,16 +116,35 @@ async fn the_catalog_shows_a_tenant_itself_alone() {
                 }
                 readable.push(view);
             }
-            Err(status) => assert_eq!(status.code(), Code::PermissionDenied, "{view}: {}", status.message()),
+            Err(status) => assert_eq!(
+                status.code(),
+                Code::PermissionDenied,
+                "{view}: {}",
+                status.message()
+            ),
         }
     }
-    for view in ["information_schema.tables", "information_schema.columns", "isa_lookup.pg_type"] {
+    for view in [
+        "information_schema.tables",
+        "information_schema.columns",
+        "isa_lookup.pg_type",
+    ] {
         assert!(readable.iter().any(|name| name == view), "{view} in {readable:?}");
     }
-    for view in ["pg_catalog.pg_class", "pg_catalog.pg_stat_activity", "pg_catalog.pg_settings", "pg_catalog.pg_roles"] {
+    for view in [
+        "pg_catalog.pg_class",
+        "pg_catalog.pg_stat_activity",
+        "pg_catalog.pg_settings",
+        "pg_catalog.pg_roles",
+    ] {
         assert!(!readable.iter().any(|name| name == view), "{view}");
     }
-    let own = query(&mut bench.client, &other, "SELECT table_name FROM information_schema.tables WHERE table_schema NOT LIKE 'pg%' AND table_schema NOT IN ('information_schema', 'isa_lookup')", vec![]);
+    let own = query(
+        &mut bench.client,
+        &other,
+        "SELECT table_name FROM information_schema.tables WHERE table_schema NOT LIKE 'pg%' AND table_schema NOT IN ('information_schema', 'isa_lookup')",
+        vec![],
+    );
     assert_eq!(own.await.unwrap(), [fields([("table_name", text("plain_plan"))])]);
 }
 
@@ -108,9 +160,13 @@ async fn a_tenant_that_changes_its_own_role_still_gets_in() {
     // A replica that has no connection yet.
     let node = Node::start(ServiceKind::Postgres).await;
     let mut second = client(&node).await;
-    let shown = query(&mut second, &bench.user, "SHOW statement_timeout", vec![]).await.unwrap();
+    let shown = query(&mut second, &bench.user, "SHOW statement_timeout", vec![])
+        .await
+        .unwrap();
     assert_eq!(shown[0].fields["statement_timeout"], text("1min"));
-    execute_in(&mut second, &bench.user, "INSERT INTO t VALUES (1)", "").await.unwrap();
+    execute_in(&mut second, &bench.user, "INSERT INTO t VALUES (1)", "")
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

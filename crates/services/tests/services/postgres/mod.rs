@@ -185,5 +185,9 @@ fn object<const N: usize>(pairs: [(&str, Value); N]) -> Value {
 fn refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, words: &str) {
     let status = result.expect_err("a refusal");
     assert_eq!(status.code(), code, "{}", status.message());
-    assert!(status.message().contains(words), "{words:?} in {:?}", status.message());
+    assert!(
+        status.message().contains(words),
+        "{words:?} in {:?}",
+        status.message()
+    );
 }

@@ -19,8 +19,16 @@ async fn people(bench: &mut Bench) {
         metadata: bench.metadata(),
         table: "People".into(),
         rows: vec![
-            fields([("name", text("Ann")), ("age", number(30.0)), ("tags", list(vec![text("a"), text("b")]))]),
-            fields([("name", text("Bob")), ("age", number(40.0)), ("at", text("10.0.0.1"))]),
+            fields([
+                ("name", text("Ann")),
+                ("age", number(30.0)),
+                ("tags", list(vec![text("a"), text("b")])),
+            ]),
+            fields([
+                ("name", text("Bob")),
+                ("age", number(40.0)),
+                ("at", text("10.0.0.1")),
+            ]),
             fields([("name", text("O'Neil \"x\"; --"))]),
         ],
         returning: true,
@@ -76,11 +84,31 @@ async fn rows_are_found_by_every_operator() {
         assert_eq!(found, expected, "{column} {operator}");
     }
     for (clause, code, words) in [
-        (clause("age", "= 1 OR 1 =", number(1.0)), Code::InvalidArgument, "where[0].operator"),
-        (clause("age", "=", null()), Code::InvalidArgument, "where[0].value"),
-        (clause("age", "=", number(1.5)), Code::InvalidArgument, "where[0].value: is 1.5"),
-        (clause("", "=", number(1.0)), Code::InvalidArgument, "where[0].column"),
-        (clause("x\" = 1; --", "=", number(1.0)), Code::NotFound, "does not exist"),
+        (
+            clause("age", "= 1 OR 1 =", number(1.0)),
+            Code::InvalidArgument,
+            "where[0].operator",
+        ),
+        (
+            clause("age", "=", null()),
+            Code::InvalidArgument,
+            "where[0].value",
+        ),
+        (
+            clause("age", "=", number(1.5)),
+            Code::InvalidArgument,
+            "where[0].value: is 1.5",
+        ),
+        (
+            clause("", "=", number(1.0)),
+            Code::InvalidArgument,
+            "where[0].column",
+        ),
+        (
+            clause("x\" = 1; --", "=", number(1.0)),
+            Code::NotFound,
+            "does not exist",
+        ),
     ] {
         refused(names(&mut bench, vec![clause]).await, code, words);
     }
@@ -139,14 +167,25 @@ async fn rows_are_changed_and_removed_by_condition_only() {
         returning,
         ..Default::default()
     };
-    let (old, all) = (delete(vec![clause("age", "is not null", null())], true), delete(vec![], false));
+    let (old, all) = (
+        delete(vec![clause("age", "is not null", null())], true),
+        delete(vec![], false),
+    );
     let updated = bench.client.update_table(one).await.unwrap().into_inner();
     assert_eq!(updated.rows_updated, 1);
     assert_eq!(updated.rows[0].fields["age"], number(31.0));
-    refused(bench.client.update_table(none).await, Code::InvalidArgument, "where");
+    refused(
+        bench.client.update_table(none).await,
+        Code::InvalidArgument,
+        "where",
+    );
     let deleted = bench.client.delete_from(old).await.unwrap().into_inner();
     assert_eq!((deleted.rows_deleted, deleted.rows.len()), (2, 2));
-    refused(bench.client.delete_from(all).await, Code::InvalidArgument, "where");
+    refused(
+        bench.client.delete_from(all).await,
+        Code::InvalidArgument,
+        "where",
+    );
     let there = bench.administrator().await;
     let sql = format!("SELECT count(*) FROM {}.\"People\"", bench.schema());
     assert_eq!(there.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), 1);
@@ -155,7 +194,10 @@ async fn rows_are_changed_and_removed_by_condition_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_rows_are_added_all_or_none() {
     let mut bench = Bench::start().await;
-    bench.execute("CREATE TABLE t (a int PRIMARY KEY, b text, c text DEFAULT 'c')").await.unwrap();
+    bench
+        .execute("CREATE TABLE t (a int PRIMARY KEY, b text, c text DEFAULT 'c')")
+        .await
+        .unwrap();
     let rows = |last: f64| {
         let mut rows: Vec<Struct> = (0..9999)
             .map(|a| fields([("a", number(f64::from(a))), ("b", text("x"))]))
@@ -175,7 +217,10 @@ async fn many_rows_are_added_all_or_none() {
             Some(count) => assert_eq!(inserted.unwrap().into_inner().rows_inserted, i64::from(count)),
             None => refused(inserted, Code::AlreadyExists, "t_pkey"),
         }
-        let count = bench.value("SELECT count(*) FROM t WHERE c = 'c'", vec![]).await.unwrap();
+        let count = bench
+            .value("SELECT count(*) FROM t WHERE c = 'c'", vec![])
+            .await
+            .unwrap();
         assert_eq!(count, number(expected.map_or(0.0, f64::from)));
     }
     let empty = pb::InsertIntoRequest {
@@ -183,7 +228,11 @@ async fn many_rows_are_added_all_or_none() {
         table: "t".into(),
         ..Default::default()
     };
-    refused(bench.client.insert_into(empty).await, Code::InvalidArgument, "rows");
+    refused(
+        bench.client.insert_into(empty).await,
+        Code::InvalidArgument,
+        "rows",
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,24 +250,51 @@ async fn tables_are_described() {
         schema: "public".into(),
     };
     let (there, gone) = (request("t"), request("nowhere"));
-    let info = bench.client.get_table_info(there).await.unwrap().into_inner().table_info.unwrap();
+    let info = bench
+        .client
+        .get_table_info(there)
+        .await
+        .unwrap()
+        .into_inner()
+        .table_info
+        .unwrap();
     assert_eq!((info.table_name.as_str(), info.schema.as_str()), ("t", "public"));
-    assert_eq!((info.primary_keys, info.row_count_estimate), (vec!["a".into(), "b".into()], -1));
+    assert_eq!(
+        (info.primary_keys, info.row_count_estimate),
+        (vec!["a".into(), "b".into()], -1)
+    );
     let columns: Vec<_> = info
         .columns
         .iter()
-        .map(|column| (column.column_name.as_str(), column.data_type.as_str(), column.is_nullable, column.default_value.as_str()))
+        .map(|column| {
+            (
+                column.column_name.as_str(),
+                column.data_type.as_str(),
+                column.is_nullable,
+                column.default_value.as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         columns,
-        [("b", "numeric(10,2)", false, "1.5"), ("a", "integer", false, ""), ("m", "mood", true, "")]
+        [
+            ("b", "numeric(10,2)", false, "1.5"),
+            ("a", "integer", false, ""),
+            ("m", "mood", true, "")
+        ]
     );
     refused(bench.client.get_table_info(gone).await, Code::NotFound, "nowhere");
     let request = pb::ListTablesRequest {
         metadata: bench.metadata(),
         ..Default::default()
     };
-    let tables = bench.client.list_tables(request).await.unwrap().into_inner().tables;
+    let tables = bench
+        .client
+        .list_tables(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .tables;
     assert_eq!(tables, ["t", "v"]);
     for (table, expected) in [("v", true), ("V", false), ("pg_class", false)] {
         let request = pb::TableExistsRequest {
@@ -226,7 +302,13 @@ async fn tables_are_described() {
             table: table.into(),
             ..Default::default()
         };
-        let exists = bench.client.table_exists(request).await.unwrap().into_inner().exists;
+        let exists = bench
+            .client
+            .table_exists(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .exists;
         assert_eq!(exists, expected, "{table}");
     }
 }
