@@ -27,6 +27,7 @@ pub struct Overlay {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Kustomization {
+    pub(crate) resources: Vec<PathBuf>,
     pub(crate) secret_generator: Vec<SecretGenerator>,
 }
 

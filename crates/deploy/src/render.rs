@@ -89,7 +89,7 @@ async fn run(kubectl: &Path, path: &Path, overlay: &Overlay) -> Result<Manifests
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
         let why = why.trim().trim_start_matches("error: ").to_owned();
-        let missing = why.contains("/secrets/") && why.contains(".env");
+        let missing = why.contains("secrets/") && (why.contains(".env") || why.contains(secrets::TOKEN_KEYS));
         return Err(Error::Render {
             overlay: overlay.name.clone(),
             hint: if missing {

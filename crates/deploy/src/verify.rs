@@ -1,10 +1,11 @@
-//! The checks of `isa verify` on a cluster: through port-forwards, with the credentials of its Secrets.
+//! The checks of `isa verify` on a cluster: through port-forwards, with the credentials of its Secrets; and the way to the
+//! building blocks, which are asked for their health.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use isa_checks::Report;
-use isa_config::{Endpoint, Endpoints, EngineKind, Secret};
+use isa_config::{Endpoint, Endpoints, EngineKind, Secret, ServiceKind};
 use k8s_openapi::api::core::v1::{Pod, Secret as KubeSecret};
 use kube::{Api, ResourceExt, api::ListParams};
 
@@ -40,20 +41,8 @@ enum Found {
 
 /// Opens the way to every engine; with `only`, to those.
 pub async fn engines(cluster: &Cluster, namespace: &str, only: &[EngineKind]) -> Result<Engines, Error> {
-    let api: Api<Pod> = cluster.api(namespace);
-    let pods = cluster
-        .within("list pods", api.list(&ListParams::default()))
-        .await?
-        .items;
-    let pods: Vec<_> = pods.into_iter().filter(|pod| !is_over(pod)).collect();
-    let of = |kind: EngineKind| {
-        let mut own: Vec<&Pod> = pods
-            .iter()
-            .filter(|p| p.labels().get("app").is_some_and(|app| app == kind.name()))
-            .collect();
-        own.sort_by_key(|pod| pod.name_any());
-        own
-    };
+    let pods = pods(cluster, namespace).await?;
+    let of = |kind: EngineKind| of_app(&pods, kind.name());
     let wanted = EngineKind::ALL
         .into_iter()
         // It runs inside the services that use it.
@@ -81,6 +70,52 @@ pub async fn engines(cluster: &Cluster, namespace: &str, only: &[EngineKind]) ->
         }
     }
     Ok(engines)
+}
+
+async fn pods(cluster: &Cluster, namespace: &str) -> Result<Vec<Pod>, Error> {
+    let api: Api<Pod> = cluster.api(namespace);
+    let every = ListParams::default();
+    let mut pods = cluster.within("list pods", api.list(&every)).await?.items;
+    pods.retain(|pod| !is_over(pod));
+    pods.sort_by_key(ResourceExt::name_any);
+    Ok(pods)
+}
+
+fn of_app<'a>(pods: &'a [Pod], app: &str) -> Vec<&'a Pod> {
+    let own = |pod: &&Pod| pod.labels().get("app").is_some_and(|label| label == app);
+    pods.iter().filter(own).collect()
+}
+
+/// The building blocks of a namespace, one replica of each reachable from here for as long as this is held.
+#[derive(Default)]
+pub struct Services {
+    /// Its port on 127.0.0.1.
+    pub ports: BTreeMap<ServiceKind, u16>,
+    /// Those of which no replica is ready, with what one of them is doing.
+    pub down: BTreeMap<ServiceKind, String>,
+    _forwards: Vec<Forward>,
+}
+
+/// Opens the way to every building block that is deployed; with `only`, to those over these engines.
+pub async fn services(cluster: &Cluster, namespace: &str, only: &[EngineKind]) -> Result<Services, Error> {
+    let pods = pods(cluster, namespace).await?;
+    let mut services = Services::default();
+    let wanted = ServiceKind::ALL
+        .into_iter()
+        .filter(|kind| only.is_empty() || only.contains(&kind.engine()));
+    for kind in wanted {
+        let replicas = of_app(&pods, &format!("{kind}-grpc"));
+        let Some(first) = replicas.first() else { continue };
+        match replicas.iter().find(|pod| is_ready(pod)) {
+            Some(pod) => {
+                let forward = Forward::open(cluster, namespace, &pod.name_any(), kind.port()).await?;
+                services.ports.insert(kind, forward.port);
+                services._forwards.push(forward);
+            }
+            None => drop(services.down.insert(kind, not_ready(first))),
+        }
+    }
+    Ok(services)
 }
 
 impl Engines {
@@ -112,8 +147,7 @@ async fn reach(cluster: &Cluster, namespace: &str, kind: EngineKind, pods: &[&Po
     };
     // The first one that is ready: what is registered with one server of Consul is renewed and removed there.
     let Some(pod) = pods.iter().find(|pod| is_ready(pod)) else {
-        let state = PodState::of(first, k8s_openapi::jiff::Timestamp::now());
-        let why = format!("pod {} is not ready ({})", state.name, state.doing);
+        let why = not_ready(first);
         return Ok(if imageless(first) {
             Found::Absent(why)
         } else {
@@ -141,6 +175,11 @@ async fn reach(cluster: &Cluster, namespace: &str, kind: EngineKind, pods: &[&Po
         Ok(()) => Ok(Found::Reachable(endpoint, forwards)),
         Err(why) => Ok(Found::Down(why)),
     }
+}
+
+fn not_ready(pod: &Pod) -> String {
+    let state = PodState::of(pod, k8s_openapi::jiff::Timestamp::now());
+    format!("pod {} is not ready ({})", state.name, state.doing)
 }
 
 /// Whether nobody has brought the image to the node: then the engine is not there, rather than broken.

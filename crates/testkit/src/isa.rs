@@ -4,10 +4,11 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    str::FromStr,
     time::Duration,
 };
 
-use isa_config::{Endpoints, EngineKind};
+use isa_config::{Endpoints, EngineKind, ServiceKind};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -252,10 +253,23 @@ impl Running<'_> {
                 .status()
                 .map_err(|e| format!("{e}, said {}", self.stderr()))?;
             let list = |name: &str| status[name].as_array().cloned().unwrap_or_default();
+            let is = |part: &Value, states: &[&str]| states.iter().any(|state| part["status"] == *state);
+            let ready: Vec<_> = list("engines")
+                .into_iter()
+                .filter(|engine| is(engine, &["Ready"]))
+                .filter_map(|engine| EngineKind::from_str(engine["name"].as_str()?).ok())
+                .collect();
+            // A service whose engine does not come waits for ever.
+            let may_come = |service: &Value| {
+                let kind = service["name"]
+                    .as_str()
+                    .and_then(|name| ServiceKind::from_str(name).ok());
+                kind.is_some_and(|kind| ready.contains(&kind.engine()))
+            };
             let pending: Vec<_> = list("engines")
                 .into_iter()
-                .chain(list("services"))
-                .filter(|e| !matches!(e["status"].as_str(), Some("Ready" | "Failed" | "Missing")))
+                .chain(list("services").into_iter().filter(may_come))
+                .filter(|part| !is(part, &["Ready", "Failed", "Missing"]))
                 .collect();
             if pending.is_empty() {
                 Ok(())

@@ -14,6 +14,7 @@ use super::{
     env_file::EnvFile,
     files,
     git::{self, Git},
+    token_keys::{self, TokenKeys},
 };
 use crate::{Error, Overlay};
 
@@ -33,24 +34,13 @@ pub fn check(overlay: &Overlay) -> Result<Vec<Problem>, Error> {
         overlay: overlay.name.clone(),
         problems: Vec::new(),
     };
-    let files = files(overlay)?;
-    if !files.is_empty() {
+    let (files, keys) = (files(overlay)?, super::token_keys(overlay)?);
+    if !files.is_empty() || keys.is_some() {
         found.mode(&overlay.path.join(FOLDER), 0o700);
     }
     let mut passwords: BTreeMap<String, &str> = BTreeMap::new();
     for SecretFile { spec, path } in &files {
-        match git::ask(path)? {
-            Git::Ignores => {}
-            Git::WouldAdd => found.add(path, "git would add it", "list the folder in .gitignore"),
-            Git::Tracks => found.add(
-                path,
-                "git tracks it, so its values are known to everyone who has the repository",
-                format!(
-                    "`git rm --cached` it, then `isa secrets generate {} --rotate {}`",
-                    overlay.name, spec.name
-                ),
-            ),
-        }
+        found.git(path, spec.name)?;
         let generate = format!("`isa secrets generate {}`", overlay.name);
         let Some(content) = EnvFile::read(path)? else {
             found.add(path, "it does not exist", generate);
@@ -99,6 +89,23 @@ pub fn check(overlay: &Overlay) -> Result<Vec<Problem>, Error> {
             }
         }
     }
+    if let Some(path) = keys {
+        found.git(&path, token_keys::PUBLIC)?;
+        let generate = format!("`isa secrets generate {}`", overlay.name);
+        match TokenKeys::read(&path)? {
+            None => found.add(&path, "it does not exist", generate),
+            Some(keys) => {
+                found.mode(&path, 0o600);
+                for what in keys.problems() {
+                    found.add(
+                        &path,
+                        what,
+                        format!("{generate}, with `--rotate {}`", token_keys::PUBLIC),
+                    );
+                }
+            }
+        }
+    }
     if let Some(tree) = overlay.tree() {
         manifests(&tree, &mut found)?;
     }
@@ -117,6 +124,22 @@ impl Found {
             what: what.into(),
             how: how.into(),
         });
+    }
+
+    fn git(&mut self, path: &Path, secret: &str) -> Result<(), Error> {
+        match git::ask(path)? {
+            Git::Ignores => {}
+            Git::WouldAdd => self.add(path, "git would add it", "list the folder in .gitignore"),
+            Git::Tracks => self.add(
+                path,
+                "git tracks it, so its values are known to everyone who has the repository",
+                format!(
+                    "`git rm --cached` it, then `isa secrets generate {} --rotate {secret}`",
+                    self.overlay
+                ),
+            ),
+        }
+        Ok(())
     }
 
     fn mode(&mut self, path: &Path, expected: u32) {

@@ -49,21 +49,24 @@ impl EnvFile {
         }
     }
 
-    /// Writes the file whole or not at all, for its owner only, also across a power cut.
     pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
-        let folder = path.parent().unwrap_or_else(|| Path::new("."));
-        let write = || {
-            // Readable by nobody else from its first moment on: tempfile creates with mode 0600.
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            for line in &self.lines {
-                writeln!(file, "{line}")?;
-            }
-            file.as_file().sync_all()?;
-            file.persist(path).map_err(|e| e.error)?;
-            fs::File::open(folder)?.sync_all()
-        };
-        write().map_err(|e| Error::write(path, e))
+        let text: String = self.lines.iter().map(|line| format!("{line}\n")).collect();
+        write_private(path, &text)
     }
+}
+
+/// Writes a file whole or not at all, for its owner only, also across a power cut.
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    let write = || {
+        // Readable by nobody else from its first moment on: tempfile creates with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|e| e.error)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    write().map_err(|e| Error::write(path, e))
 }
 
 /// Makes the folder of such files, for its owner only.

@@ -1,4 +1,9 @@
-use std::{collections::BTreeSet, fs::File, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use rand::distr::{Alphanumeric, SampleString};
@@ -9,6 +14,7 @@ use super::{
     env_file::{self, EnvFile},
     files,
     git::{self, Git},
+    token_keys::{self, TokenKeys},
 };
 use crate::{Error, Overlay};
 
@@ -40,24 +46,28 @@ pub enum Outcome {
 /// Makes the files of secrets that an overlay wants. A value that is there stays, except those of the Secret named by
 /// `rotate`. Nothing is written where git would pick it up.
 pub fn generate(overlay: &Overlay, rotate: Option<&str>) -> Result<Vec<Generated>, Error> {
-    let files = files(overlay)?;
+    let (files, keys) = (files(overlay)?, super::token_keys(overlay)?);
+    let known: BTreeSet<_> = files
+        .iter()
+        .map(|file| file.spec.name)
+        .chain(keys.iter().map(|_| token_keys::PUBLIC))
+        .collect();
     if let Some(name) = rotate
-        && !files.iter().any(|file| file.spec.name == name)
+        && !known.contains(name)
     {
-        let known: BTreeSet<_> = files.iter().map(|file| file.spec.name).collect();
         return Err(Error::NothingToRotate {
             name: name.to_owned(),
             known: known.into_iter().collect::<Vec<_>>().join(", "),
         });
     }
-    for file in &files {
-        match git::ask(&file.path)? {
+    for path in files.iter().map(|file| &file.path).chain(&keys) {
+        match git::ask(path)? {
             Git::Ignores => {}
-            Git::WouldAdd => return Err(Error::GitWouldAdd(file.path.clone())),
-            Git::Tracks => return Err(Error::GitTracks(file.path.clone())),
+            Git::WouldAdd => return Err(Error::GitWouldAdd(path.clone())),
+            Git::Tracks => return Err(Error::GitTracks(path.clone())),
         }
     }
-    if files.is_empty() {
+    if known.is_empty() {
         return Ok(Vec::new());
     }
     let folder = overlay.path.join(FOLDER);
@@ -67,7 +77,38 @@ pub fn generate(overlay: &Overlay, rotate: Option<&str>) -> Result<Vec<Generated
     // Two at once would each make values of their own, and one set would be lost.
     let turn = File::open(&folder).map_err(write)?;
     turn.lock().map_err(write)?;
-    files.iter().map(|file| one(file, rotate)).collect()
+    let passwords = files.iter().map(|file| one(file, rotate));
+    let keys = keys.iter().map(|path| pair(path, rotate));
+    passwords.chain(keys).collect()
+}
+
+/// The keys of tokens.
+fn pair(path: &Path, rotate: Option<&str>) -> Result<Generated, Error> {
+    let found = TokenKeys::read(path)?;
+    let new = found.is_none();
+    let mut keys = found.unwrap_or_default();
+    let outcome = match (new, rotate == Some(token_keys::PUBLIC)) {
+        (true, _) => Outcome::Created,
+        (_, true) => Outcome::Rotated {
+            then: Some(
+                "tokens signed with the key before it are good until the next rotation; deploy before a token is signed with the new one",
+            ),
+        },
+        (_, false) if keys.is_empty() => Outcome::Completed {
+            keys: vec!["<key id>.pem"],
+        },
+        (_, false) => Outcome::Kept,
+    };
+    if outcome != Outcome::Kept {
+        let failed = |e| Error::write(path, std::io::Error::other(format!("{e}")));
+        keys.rotate().map_err(failed)?;
+        keys.write(path)?;
+    }
+    Ok(Generated {
+        secret: token_keys::PUBLIC,
+        file: path.to_owned(),
+        outcome,
+    })
 }
 
 fn one(file: &SecretFile, rotate: Option<&str>) -> Result<Generated, Error> {
@@ -119,7 +160,7 @@ fn fill(content: &mut EnvFile, spec: &Spec, rotate: bool) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path, process::Command};
+    use std::{fs, process::Command};
 
     use super::*;
     use crate::secrets::{SECRETS, check};
@@ -138,7 +179,7 @@ mod tests {
             .collect();
         fs::write(
             path.join("kustomization.yaml"),
-            format!("secretGenerator:\n{generators}"),
+            format!("resources: [../../base, secrets/token-keys.yaml]\nsecretGenerator:\n{generators}"),
         )
         .unwrap();
         Overlay::find("staging", root).unwrap()
@@ -153,7 +194,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let overlay = overlay(root.path());
         let made = generate(&overlay, None).unwrap();
-        assert_eq!(made.len(), SECRETS.len());
+        assert_eq!(made.len(), SECRETS.len() + 1);
         assert!(made.iter().all(|g| g.outcome == Outcome::Created));
         assert_eq!(check(&overlay).unwrap(), []);
         let redis = text(&overlay, "redis");
@@ -166,10 +207,23 @@ mod tests {
         let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(overlay.path.join("secrets")), 0o700);
         assert_eq!(mode(overlay.path.join("secrets/redis.env")), 0o600);
+        assert_eq!(mode(overlay.path.join("secrets/token-keys.yaml")), 0o600);
+        let keys = fs::read(overlay.path.join("secrets/token-keys.yaml")).unwrap();
 
         let again = generate(&overlay, None).unwrap();
         assert!(again.iter().all(|g| g.outcome == Outcome::Kept), "{again:?}");
         assert_eq!(text(&overlay, "redis"), redis);
+        assert_eq!(
+            fs::read(overlay.path.join("secrets/token-keys.yaml")).unwrap(),
+            keys
+        );
+
+        let outcomes = generate(&overlay, Some("isa-token-keys")).unwrap();
+        assert!(matches!(
+            outcomes.last().unwrap().outcome,
+            Outcome::Rotated { then: Some(_) }
+        ));
+        assert_eq!(check(&overlay).unwrap(), []);
     }
 
     #[test]

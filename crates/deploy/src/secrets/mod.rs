@@ -1,9 +1,11 @@
-//! The credentials of the engines as Kustomize reads them: one file for each Secret, in a folder that git ignores.
+//! The credentials of the engines as Kustomize reads them: one file for each Secret, in a folder that git ignores; and one
+//! with the keys of tokens.
 
 mod check;
 mod env_file;
 mod generate;
 mod git;
+mod token_keys;
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +15,13 @@ use serde::Serialize;
 pub use check::{Problem, check};
 pub use generate::{Generated, Outcome, generate};
 
-use self::env_file::EnvFile;
+use self::{env_file::EnvFile, token_keys::TokenKeys};
 use crate::{Error, Overlay};
 
 /// The folder in an overlay that holds the files.
 const FOLDER: &str = "secrets";
+/// The file in it with the keys of tokens.
+pub(crate) const TOKEN_KEYS: &str = "token-keys.yaml";
 /// Characters of a generated password: 190 bits.
 const PASSWORD_LENGTH: usize = 32;
 /// Bytes of Consul's gossip key: AES-256.
@@ -148,10 +152,17 @@ fn files(overlay: &Overlay) -> Result<Vec<SecretFile>, Error> {
     Ok(files)
 }
 
+/// The file with the keys of tokens, if the overlay has one among its resources.
+fn token_keys(overlay: &Overlay) -> Result<Option<PathBuf>, Error> {
+    let file = Path::new(FOLDER).join(TOKEN_KEYS);
+    let named = overlay.kustomization()?.resources.contains(&file);
+    Ok(named.then(|| overlay.path.join(file)))
+}
+
 /// Stands in for the files where an overlay is rendered without its values.
 pub(crate) fn write_placeholders(overlay: &Overlay) -> Result<(), Error> {
-    let files = files(overlay)?;
-    if !files.is_empty() {
+    let (files, token_keys) = (files(overlay)?, token_keys(overlay)?);
+    if !files.is_empty() || token_keys.is_some() {
         env_file::make_folder(&overlay.path.join(FOLDER))?;
     }
     for SecretFile { spec, path } in files {
@@ -159,7 +170,7 @@ pub(crate) fn write_placeholders(overlay: &Overlay) -> Result<(), Error> {
         spec.keys.iter().for_each(|key| content.set(key.name, ""));
         content.write(&path)?;
     }
-    Ok(())
+    token_keys.map_or(Ok(()), |path| TokenKeys::default().write(&path))
 }
 
 /// Whether a folder is one that holds values.
@@ -169,7 +180,7 @@ pub(crate) fn is_folder_of(path: &Path) -> bool {
 
 /// Whether the overlay reads its Secrets from files; production has them made by External Secrets instead.
 pub fn from_files(overlay: &Overlay) -> Result<bool, Error> {
-    Ok(!files(overlay)?.is_empty())
+    Ok(!files(overlay)?.is_empty() || token_keys(overlay)?.is_some())
 }
 
 /// A value that External Secrets fetches.

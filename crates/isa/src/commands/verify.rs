@@ -27,7 +27,7 @@ use crate::{
 struct Findings<'a> {
     ok: bool,
     engines: &'a [Report],
-    /// Building blocks of the running platform: whether each answers, and its engine behind it.
+    /// Building blocks: whether each answers, and its engine behind it.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     services: &'a [ServiceReport],
     /// Engines that could not be checked because they cannot be had here, with the reason.
@@ -87,7 +87,7 @@ pub(super) async fn run(config: &Config, options: &Verify) -> anyhow::Result<Exi
     conclude(options, &reports, &service_reports, &skipped, &BTreeMap::new())
 }
 
-/// Asks a building block of this machine for its health, which it says of its engine too.
+/// Asks a building block for its health, which it says of its engine too.
 async fn ask(service: ServiceKind, address: SocketAddr) -> ServiceReport {
     let started = Instant::now();
     let asked = async {
@@ -128,7 +128,28 @@ async fn on_kubernetes(options: &Verify) -> anyhow::Result<ExitCode> {
             }
         })
         .await;
-    conclude(options, &reports, &[], &engines.absent, &engines.down)
+    let services = isa_deploy::verify::services(&cluster, namespace, &options.only).await?;
+    let mut service_reports = Vec::new();
+    for (kind, why) in &services.down {
+        service_reports.push(ServiceReport {
+            service: *kind,
+            took_ms: 0.0,
+            error: Some(why.clone()),
+        });
+    }
+    for (kind, port) in &services.ports {
+        service_reports.push(ask(*kind, SocketAddr::from(([127, 0, 0, 1], *port))).await);
+    }
+    if people {
+        service_reports.iter().for_each(print_service);
+    }
+    conclude(
+        options,
+        &reports,
+        &service_reports,
+        &engines.absent,
+        &engines.down,
+    )
 }
 
 fn people(options: &Verify) -> bool {

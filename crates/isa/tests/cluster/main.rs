@@ -9,6 +9,7 @@ mod broken;
 mod manifests;
 mod node;
 mod reach;
+mod services;
 
 use std::{fs, time::Instant};
 
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 
 /// How `isa deploy` ends when it has applied everything and something is not ready.
 const NOT_READY: i32 = 4;
-/// What the node runs: all of the platform but Grafana, whose program is in none of the package registries.
+/// What the node runs of the infrastructure: all but Grafana, whose program is in none of the package registries.
 const PODS: [&str; 11] = [
     "consul-0",
     "consul-1",
@@ -48,6 +49,8 @@ fn the_platform_on_a_real_node() {
     part("verify", verify);
     part("resources", resources);
     part("reachability", reachability);
+    part("building blocks", services::check);
+    part("conformance", services::conformance);
     part("pods deleted in turn", delete_pods_in_turn);
     part("configuration rolls pods", change_configuration);
     part("backups restored", restore_backups);
@@ -105,6 +108,7 @@ fn deploy(node: &Node) {
     println!("isa deploy ci ended after {:.1} s", began.elapsed().as_secs_f64());
     println!("{}\n{}", deployed.stdout, deployed.stderr);
     assert_eq!(ready(node), PODS, "{deployed:#?}");
+    services::ready(node);
     // Grafana's image cannot be had here: the command says so and how to go on, and does not claim success.
     assert_eq!(deployed.code, Some(NOT_READY), "{deployed:#?}");
     let said = deployed.stdout + &deployed.stderr;
@@ -146,24 +150,34 @@ fn verify(node: &Node) {
     let verified = node.isa(&["verify", "--kube"]);
     println!("{}", verified.stdout);
     assert!(
-        verified.stdout.contains("9 passed, 0 failed, 1 not run"),
+        verified.stdout.contains("13 passed, 0 failed, 1 not run"),
         "{verified:#?}"
     );
     assert_eq!(verified.code, Some(0), "{verified:#?}");
     let report = node.isa_json(&["verify", "--kube", "-o", "json"]);
     assert_eq!(report["ok"], true, "{report:#}");
     assert!(report["skipped"]["grafana"].is_string(), "{report:#}");
+    assert_eq!(report["services"].as_array().map(Vec::len), Some(4), "{report:#}");
 }
 
 /// Totals that are computed from the manifests, against the ones of the design.
 fn resources(node: &Node) {
     println!("{}", node.isa_ok(&["resources", "staging"]).stdout);
     let totals = node.isa_json(&["resources", "staging", "-o", "json"]);
-    let total = &totals["total"];
+    let layer = |name: &str| {
+        let layers = totals["layers"].as_array().unwrap();
+        layers
+            .iter()
+            .find(|layer| layer["layer"] == name)
+            .unwrap()
+            .clone()
+    };
+    let total = layer("infrastructure");
     assert_eq!(total["pods"], 12, "{totals:#}");
     assert_eq!(total["cpu_requests"], "3892m", "{totals:#}");
     assert_eq!(total["memory_requests"], "7936Mi", "{totals:#}");
     assert_eq!(total["volumes"], "185Gi", "{totals:#}");
+    assert_eq!(layer("grpc-services")["pods"], 8, "{totals:#}");
     // The cluster has what the manifests of ci say.
     let rendered = node.isa_json(&["resources", "ci", "-o", "json"]);
     let cluster = node.isa_json(&["resources", "--kube", "-o", "json"]);
@@ -244,6 +258,9 @@ fn delete_pods_in_turn(node: &Node) {
     let old = kill("postgres-0");
     node.wait_for_another("postgres-0", &old);
     assert_eq!(sql("select v from kept"), "in postgres");
+    // Nothing above them was restarted for it.
+    services::ready(node);
+    assert_eq!(services::restarts(node), 0);
 }
 
 /// A changed ConfigMap rolls the pods that read it, and no others.
@@ -330,6 +347,7 @@ fn teardown_and_return(node: &Node) {
             Err(format!("{ready:?}"))
         }
     });
+    services::ready(node);
     assert_nothing_to_change(node);
     let kept = node.exec("redis-0", &["sh", "-c", "redis-cli get kept"]);
     assert_eq!(kept, "in-redis");

@@ -69,9 +69,9 @@ impl Node {
 
     /// `isa ARGS` in the project, against this node.
     pub(crate) fn isa(&self, args: &[&str]) -> Finished {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_isa"));
+        let mut command = self.command(env!("CARGO_BIN_EXE_isa"));
         command.args(args);
-        self.run(command)
+        Finished::of(command)
     }
 
     /// The same, for a command that must succeed.
@@ -88,9 +88,9 @@ impl Node {
     }
 
     pub(crate) fn kubectl(&self, args: &[&str]) -> Finished {
-        let mut command = Command::new("kubectl");
+        let mut command = self.command("kubectl");
         command.args(args);
-        self.run(command)
+        Finished::of(command)
     }
 
     pub(crate) fn kubectl_ok(&self, args: &[&str]) -> String {
@@ -146,7 +146,9 @@ impl Node {
         })
     }
 
-    fn run(&self, mut command: Command) -> Finished {
+    /// A program in the project, against this node, with no configuration but the test's own.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ISA_")) {
             command.env_remove(name);
         }
@@ -154,7 +156,7 @@ impl Node {
             .current_dir(self.project())
             .env("KUBECONFIG", self.state().join("kubeconfig"))
             .stdin(Stdio::null());
-        Finished::of(command)
+        command
     }
 }
 

@@ -20,7 +20,9 @@ struct Caller {
 
 impl Caller {
     fn new(address: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        // Its connections answer while nobody calls.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
@@ -216,7 +218,7 @@ fn tokens_keys_and_connect() {
     let alice = token(folder, &server, &["alice", "--org", "acme"]);
     let bob = token(folder, &server, &["bob"]);
 
-    let (serving, address) = serve(&server, &["--set", &keys_dir]);
+    let (mut serving, address) = serve(&server, &["--set", &keys_dir]);
     let stranger = Caller::new(&address);
     let ready = || match stranger.get("a") {
         Err(status) if status.code() == Code::Unauthenticated => Ok(()),
@@ -284,7 +286,7 @@ fn tokens_keys_and_connect() {
             .starts_with("-----BEGIN PUBLIC KEY")
     );
     serving.signal(Signal::SIGTERM);
-    assert_eq!(serving.stop(), Some(0));
+    assert_eq!(serving.wait(), Some(0));
 }
 
 #[test]

@@ -12,7 +12,7 @@ static DEFINITIONS: LazyLock<Vec<Definition>> = LazyLock::new(|| {
     parse(text).unwrap_or_else(|e| panic!("images.toml: {e}"))
 });
 
-/// All images, in the order of the table of services.
+/// All images: the engines' in the order of their table, and the one of isa itself.
 pub fn definitions() -> &'static [Definition] {
     &DEFINITIONS
 }
@@ -69,6 +69,9 @@ pub struct Definition {
     pub files: Vec<Files>,
     /// Why isa cannot pack it, and what to do instead.
     pub elsewhere: Option<String>,
+    /// What a container tool builds it from, seen from the folder of its Containerfile; else that folder.
+    #[serde(default)]
+    pub context: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, Serialize)]
@@ -109,12 +112,13 @@ mod tests {
     use crate::catalog::{Source, catalog};
 
     #[test]
-    fn every_engine_with_a_server_has_an_image() {
+    fn every_engine_with_a_server_has_an_image_and_isa_has_one() {
         let services: Vec<_> = definitions().iter().map(|d| d.service.as_str()).collect();
         let engines: Vec<_> = EngineKind::ALL
             .iter()
             .map(|kind| kind.name())
             .filter(|name| *name != "duckdb")
+            .chain(["isa"])
             .collect();
         assert_eq!(services, engines);
     }

@@ -13,6 +13,7 @@ fn definition() -> Definition {
         machine: Vec::new(),
         files: Vec::new(),
         elsewhere: None,
+        context: PathBuf::new(),
     }
 }
 

@@ -64,7 +64,9 @@ impl Builder {
             &reference,
             "--file",
         ]);
-        build.arg(folder.join("Containerfile")).arg(&folder);
+        build
+            .arg(folder.join("Containerfile"))
+            .arg(folder.join(&definition.context));
         self.tool(format!("build {reference}"), BUILD_LIMIT)
             .run(build, |_, line| reporter.message(line))
             .await?;

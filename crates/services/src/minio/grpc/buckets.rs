@@ -47,7 +47,7 @@ impl Minio {
         });
         Ok(pb::CreateBucketResponse {
             success: true,
-            bucket_info: Some(convert::bucket(made.await?)),
+            bucket_info: Some(convert::bucket(Box::pin(made).await?)),
             message: format!("bucket {name} was made"),
             error: String::new(),
         })

@@ -42,7 +42,7 @@ impl Minio {
             };
             self.store.get(on.at(&bucket)?, range).await
         });
-        let mut download = download.await?;
+        let mut download = Box::pin(download).await?;
         let info = convert::object(std::mem::take(&mut download.info));
         let first = pb::GetObjectResponse {
             data: Some(Data::Metadata(info)),
@@ -266,7 +266,7 @@ impl Minio {
             };
             self.store.sign_put(on.at(&bucket)?, content_type, expiry).await
         });
-        let signed = signed.await?;
+        let signed = Box::pin(signed).await?;
         Ok(pb::GetPresignedPutUrlResponse {
             success: true,
             url: signed.url,

@@ -147,7 +147,7 @@ impl Minio {
         });
         Ok(pb::CompleteMultipartUploadResponse {
             success: true,
-            etag: completed.await?,
+            etag: Box::pin(completed).await?,
             location: format!("{bucket_name}/{object_key}"),
             object_key,
             error: String::new(),
@@ -166,7 +166,7 @@ impl Minio {
             check_id("upload_id", &request.upload_id)?;
             self.store.abort_upload(at, &request.upload_id).await
         });
-        aborted.await?;
+        Box::pin(aborted).await?;
         Ok(pb::AbortMultipartUploadResponse {
             success: true,
             message: "the upload and its parts are gone".to_owned(),

@@ -41,7 +41,7 @@ impl Store {
         let copied = if source.size > MAX_AT_ONCE {
             Box::pin(self.copy_parts(from, to, metadata, source)).await
         } else {
-            self.copy_whole(from, to, metadata, source).await
+            Box::pin(self.copy_whole(from, to, metadata, source)).await
         };
         let copied = copied.map_err(|error| match error {
             // The source was there just now.
@@ -68,7 +68,7 @@ impl Store {
                 .set_metadata(metadata.into_headers())
                 .content_type(source.content_type);
         }
-        let answer = patiently(copy.send()).await?;
+        let answer = Box::pin(patiently(copy.send())).await?;
         let result = answer.copy_object_result();
         let modified = result.and_then(|it| it.last_modified()).map(instant);
         Ok((etag(result.and_then(|it| it.e_tag())), modified))

@@ -80,11 +80,8 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Box<Session>, Error> {
         let Some(tenant) = &self.tenant else {
-            return self
-                .connector
-                .open(Login::Administrator, None)
-                .await
-                .map(Box::new);
+            let opening = self.connector.open(Login::Administrator, None);
+            return Box::pin(opening).await.map(Box::new);
         };
         let place = timeout(PLACE, Arc::clone(&tenant.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
@@ -96,7 +93,10 @@ impl managed::Manager for Manager {
             password: &tenant.password,
             path: &path,
         };
-        self.connector.open(login, Some(place)).await.map(Box::new)
+        // Boxed, as it is rare and large: every call's future would have room for it.
+        Box::pin(self.connector.open(login, Some(place)))
+            .await
+            .map(Box::new)
     }
 
     async fn recycle(&self, session: &mut Box<Session>, _: &Metrics) -> RecycleResult<Error> {
@@ -167,7 +167,10 @@ impl Pools {
     /// A session of the tenant, who is made if need be.
     pub(super) async fn tenant(&self, slug: &str) -> Result<Lease, Error> {
         let tenant = self.find(slug)?;
-        tenant.made.get_or_try_init(|| self.make(&tenant, false)).await?;
+        tenant
+            .made
+            .get_or_try_init(|| Box::pin(self.make(&tenant, false)))
+            .await?;
         let mut made_again = false;
         let mut attempts = 0;
         loop {
@@ -177,7 +180,7 @@ impl Pools {
                 // The role is gone with the whole database, or has another password: the tenant may have set one.
                 Err(error) if error.is_login_refused() && !made_again => {
                     made_again = true;
-                    self.make(&tenant, true).await?;
+                    Box::pin(self.make(&tenant, true)).await?;
                 }
                 Err(Error::Busy) if attempts < ATTEMPTS && self.places.available_permits() == 0 => {
                     attempts += 1

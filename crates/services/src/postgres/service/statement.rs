@@ -237,7 +237,7 @@ impl<'a> Words<'a> {
                     .rest()
                     .iter()
                     .position(|byte| !is_word_part(*byte))
-                    .unwrap_or(self.rest().len());
+                    .unwrap_or_else(|| self.rest().len());
                 self.at += length;
                 let word = &self.text[start..self.at];
                 if self.rest().first() == Some(&b'\'') && word.len() == 1 {

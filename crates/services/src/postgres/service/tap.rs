@@ -87,17 +87,15 @@ impl<S: AsyncWrite + Unpin> Tap<S> {
 fn first_length(buffer: &[u8]) -> usize {
     buffer
         .first_chunk::<4>()
-        .map_or(buffer.len(), |length| u32::from_be_bytes(*length) as usize)
+        .map_or_else(|| buffer.len(), |length| u32::from_be_bytes(*length) as usize)
 }
 
 /// Of any other, its tag included.
 fn length(message: &[u8]) -> usize {
-    message
-        .get(1..)
-        .and_then(<[u8]>::first_chunk::<4>)
-        .map_or(message.len().max(1), |length| {
-            u32::from_be_bytes(*length) as usize + 1
-        })
+    match message.get(1..).and_then(<[u8]>::first_chunk::<4>) {
+        Some(length) => u32::from_be_bytes(*length) as usize + 1,
+        None => message.len().max(1),
+    }
 }
 
 /// Whether it is Parse with one of the three.

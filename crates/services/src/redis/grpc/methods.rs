@@ -1,18 +1,10 @@
-//! Every method of the contract, in its order.
-
-use std::time::{Duration, SystemTime};
+//! Every method of the contract, in its order. Those on strings, keys and channels are whole here, the others in the file
+//! of their topic.
 
 use isa_proto::redis as pb;
-use isa_server::{Call, Error, ErrorCode, Replies, api::redis::RedisService};
+use isa_server::{Call, Error, Replies, api::redis::RedisService};
 
 use super::{Redis, channels, convert, space};
-use crate::redis::service::{CREATED_LIFE_MS, End, Together};
-
-/// Longer than anybody may wait for a lock.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
-
-/// What is left of a caller's time for the answer to reach it.
-const ON_THE_WAY: Duration = Duration::from_millis(100);
 
 impl RedisService for Redis {
     async fn set(&self, call: Call, request: pb::SetRequest) -> Result<pb::SetResponse, Error> {
@@ -159,65 +151,31 @@ impl RedisService for Redis {
     }
 
     async fn h_set(&self, call: Call, request: pb::HSetRequest) -> Result<pb::HSetResponse, Error> {
-        let fields = convert::pairs(request.fields);
-        let done = self.store.hash_set(space(&call), &request.key, &fields).await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::HSetResponse {
-            success: true,
-            fields_set: done,
-        })
+        self.hash_set(&call, request).await
     }
 
     async fn h_get(&self, call: Call, request: pb::HGetRequest) -> Result<pb::HGetResponse, Error> {
-        let done = self.told(
-            self.store
-                .hash_get(space(&call), &request.key, &request.field)
-                .await,
-        )?;
-        Ok(pb::HGetResponse {
-            found: done.is_some(),
-            value: done.unwrap_or_default(),
-        })
+        self.hash_get(&call, request).await
     }
 
     async fn h_get_all(&self, call: Call, request: pb::HGetAllRequest) -> Result<pb::HGetAllResponse, Error> {
-        let done = self.told(self.store.hash_all(space(&call), &request.key).await)?;
-        Ok(pb::HGetAllResponse {
-            fields: convert::fields(done),
-        })
+        self.hash_all(&call, request).await
     }
 
     async fn h_delete(&self, call: Call, request: pb::HDeleteRequest) -> Result<pb::HDeleteResponse, Error> {
-        let done = self
-            .store
-            .hash_delete(space(&call), &request.key, &request.fields)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::HDeleteResponse {
-            success: true,
-            deleted_count: done,
-        })
+        self.hash_delete(&call, request).await
     }
 
     async fn h_exists(&self, call: Call, request: pb::HExistsRequest) -> Result<pb::HExistsResponse, Error> {
-        let done = self.told(
-            self.store
-                .hash_exists(space(&call), &request.key, &request.field)
-                .await,
-        )?;
-        Ok(pb::HExistsResponse { exists: done })
+        self.hash_exists(&call, request).await
     }
 
     async fn h_keys(&self, call: Call, request: pb::HKeysRequest) -> Result<pb::HKeysResponse, Error> {
-        let done = self.told(self.store.hash_fields(space(&call), &request.key).await)?;
-        Ok(pb::HKeysResponse { fields: done })
+        self.hash_fields(&call, request).await
     }
 
     async fn h_values(&self, call: Call, request: pb::HValuesRequest) -> Result<pb::HValuesResponse, Error> {
-        let done = self.told(self.store.hash_values(space(&call), &request.key).await)?;
-        Ok(pb::HValuesResponse { values: done })
+        self.hash_values(&call, request).await
     }
 
     async fn h_increment(
@@ -225,105 +183,47 @@ impl RedisService for Redis {
         call: Call,
         request: pb::HIncrementRequest,
     ) -> Result<pb::HIncrementResponse, Error> {
-        let done = self
-            .store
-            .hash_increment(space(&call), &request.key, &request.field, request.delta)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::HIncrementResponse { value: done })
+        self.hash_increment(&call, request).await
     }
 
     async fn l_push(&self, call: Call, request: pb::LPushRequest) -> Result<pb::LPushResponse, Error> {
-        let done = self
-            .store
-            .push(space(&call), End::First, &request.key, &request.values)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::LPushResponse { length: done })
+        self.push_first(&call, request).await
     }
 
     async fn r_push(&self, call: Call, request: pb::RPushRequest) -> Result<pb::RPushResponse, Error> {
-        let done = self
-            .store
-            .push(space(&call), End::Last, &request.key, &request.values)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::RPushResponse { length: done })
+        self.push_last(&call, request).await
     }
 
     async fn l_pop(&self, call: Call, request: pb::LPopRequest) -> Result<pb::LPopResponse, Error> {
-        let done = self.store.pop(space(&call), End::First, &request.key).await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::LPopResponse {
-            found: done.is_some(),
-            value: done.unwrap_or_default(),
-        })
+        self.pop_first(&call, request).await
     }
 
     async fn r_pop(&self, call: Call, request: pb::RPopRequest) -> Result<pb::RPopResponse, Error> {
-        let done = self.store.pop(space(&call), End::Last, &request.key).await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::RPopResponse {
-            found: done.is_some(),
-            value: done.unwrap_or_default(),
-        })
+        self.pop_last(&call, request).await
     }
 
     async fn l_range(&self, call: Call, request: pb::LRangeRequest) -> Result<pb::LRangeResponse, Error> {
-        let done = self.told(
-            self.store
-                .range(space(&call), &request.key, request.start, request.stop)
-                .await,
-        )?;
-        Ok(pb::LRangeResponse { values: done })
+        self.list_range(&call, request).await
     }
 
     async fn l_len(&self, call: Call, request: pb::LLenRequest) -> Result<pb::LLenResponse, Error> {
-        let done = self.told(self.store.length(space(&call), &request.key).await)?;
-        Ok(pb::LLenResponse { length: done })
+        self.list_length(&call, request).await
     }
 
     async fn l_index(&self, call: Call, request: pb::LIndexRequest) -> Result<pb::LIndexResponse, Error> {
-        let done = self.told(self.store.index(space(&call), &request.key, request.index).await)?;
-        Ok(pb::LIndexResponse {
-            found: done.is_some(),
-            value: done.unwrap_or_default(),
-        })
+        self.list_index(&call, request).await
     }
 
     async fn l_trim(&self, call: Call, request: pb::LTrimRequest) -> Result<pb::LTrimResponse, Error> {
-        let done = self
-            .store
-            .trim(space(&call), &request.key, request.start, request.stop)
-            .await;
-        call.note(request.key);
-        self.told(done)?;
-        Ok(pb::LTrimResponse { success: true })
+        self.list_trim(&call, request).await
     }
 
     async fn s_add(&self, call: Call, request: pb::SAddRequest) -> Result<pb::SAddResponse, Error> {
-        let done = self
-            .store
-            .set_add(space(&call), &request.key, &request.members)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::SAddResponse { added_count: done })
+        self.set_add(&call, request).await
     }
 
     async fn s_remove(&self, call: Call, request: pb::SRemoveRequest) -> Result<pb::SRemoveResponse, Error> {
-        let done = self
-            .store
-            .set_remove(space(&call), &request.key, &request.members)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::SRemoveResponse { removed_count: done })
+        self.set_remove(&call, request).await
     }
 
     async fn s_members(
@@ -331,8 +231,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::SMembersRequest,
     ) -> Result<pb::SMembersResponse, Error> {
-        let done = self.told(self.store.set_members(space(&call), &request.key).await)?;
-        Ok(pb::SMembersResponse { members: done })
+        self.set_members(&call, request).await
     }
 
     async fn s_is_member(
@@ -340,83 +239,35 @@ impl RedisService for Redis {
         call: Call,
         request: pb::SIsMemberRequest,
     ) -> Result<pb::SIsMemberResponse, Error> {
-        let done = self.told(
-            self.store
-                .set_has(space(&call), &request.key, &request.member)
-                .await,
-        )?;
-        Ok(pb::SIsMemberResponse { is_member: done })
+        self.set_has(&call, request).await
     }
 
     async fn s_card(&self, call: Call, request: pb::SCardRequest) -> Result<pb::SCardResponse, Error> {
-        let done = self.told(self.store.set_count(space(&call), &request.key).await)?;
-        Ok(pb::SCardResponse { count: done })
+        self.set_count(&call, request).await
     }
 
     async fn s_union(&self, call: Call, request: pb::SUnionRequest) -> Result<pb::SUnionResponse, Error> {
-        let done = self.told(
-            self.store
-                .sets(space(&call), Together::Union, &request.keys)
-                .await,
-        )?;
-        Ok(pb::SUnionResponse { members: done })
+        self.union(&call, request).await
     }
 
     async fn s_inter(&self, call: Call, request: pb::SInterRequest) -> Result<pb::SInterResponse, Error> {
-        let done = self.told(
-            self.store
-                .sets(space(&call), Together::Intersection, &request.keys)
-                .await,
-        )?;
-        Ok(pb::SInterResponse { members: done })
+        self.intersection(&call, request).await
     }
 
     async fn s_diff(&self, call: Call, request: pb::SDiffRequest) -> Result<pb::SDiffResponse, Error> {
-        let done = self.told(
-            self.store
-                .sets(space(&call), Together::Difference, &request.keys)
-                .await,
-        )?;
-        Ok(pb::SDiffResponse { members: done })
+        self.difference(&call, request).await
     }
 
     async fn z_add(&self, call: Call, request: pb::ZAddRequest) -> Result<pb::ZAddResponse, Error> {
-        let members: Vec<_> = request
-            .members
-            .into_iter()
-            .map(|it| (it.member, it.score))
-            .collect();
-        let done = self.store.sorted_add(space(&call), &request.key, &members).await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::ZAddResponse { added_count: done })
+        self.sorted_add(&call, request).await
     }
 
     async fn z_remove(&self, call: Call, request: pb::ZRemoveRequest) -> Result<pb::ZRemoveResponse, Error> {
-        let done = self
-            .store
-            .sorted_remove(space(&call), &request.key, &request.members)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::ZRemoveResponse { removed_count: done })
+        self.sorted_remove(&call, request).await
     }
 
     async fn z_range(&self, call: Call, request: pb::ZRangeRequest) -> Result<pb::ZRangeResponse, Error> {
-        let done = self.told(
-            self.store
-                .sorted_range(
-                    space(&call),
-                    &request.key,
-                    request.start,
-                    request.stop,
-                    request.with_scores,
-                )
-                .await,
-        )?;
-        Ok(pb::ZRangeResponse {
-            members: convert::members(done),
-        })
+        self.sorted_range(&call, request).await
     }
 
     async fn z_range_by_score(
@@ -424,49 +275,19 @@ impl RedisService for Redis {
         call: Call,
         request: pb::ZRangeByScoreRequest,
     ) -> Result<pb::ZRangeByScoreResponse, Error> {
-        let done = self.told(
-            self.store
-                .sorted_by_score(
-                    space(&call),
-                    &request.key,
-                    (request.min_score, request.max_score),
-                    request.offset,
-                    request.count,
-                )
-                .await,
-        )?;
-        Ok(pb::ZRangeByScoreResponse {
-            members: convert::members(done),
-        })
+        self.sorted_by_score(&call, request).await
     }
 
     async fn z_rank(&self, call: Call, request: pb::ZRankRequest) -> Result<pb::ZRankResponse, Error> {
-        let done = self.told(
-            self.store
-                .sorted_rank(space(&call), &request.key, &request.member)
-                .await,
-        )?;
-        Ok(pb::ZRankResponse {
-            found: done.is_some(),
-            rank: done.unwrap_or_default(),
-        })
+        self.sorted_rank(&call, request).await
     }
 
     async fn z_score(&self, call: Call, request: pb::ZScoreRequest) -> Result<pb::ZScoreResponse, Error> {
-        let done = self.told(
-            self.store
-                .sorted_score(space(&call), &request.key, &request.member)
-                .await,
-        )?;
-        Ok(pb::ZScoreResponse {
-            found: done.is_some(),
-            score: done.unwrap_or_default(),
-        })
+        self.sorted_score(&call, request).await
     }
 
     async fn z_card(&self, call: Call, request: pb::ZCardRequest) -> Result<pb::ZCardResponse, Error> {
-        let done = self.told(self.store.sorted_count(space(&call), &request.key).await)?;
-        Ok(pb::ZCardResponse { count: done })
+        self.sorted_count(&call, request).await
     }
 
     async fn z_increment(
@@ -474,13 +295,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::ZIncrementRequest,
     ) -> Result<pb::ZIncrementResponse, Error> {
-        let done = self
-            .store
-            .sorted_increment(space(&call), &request.key, &request.member, request.delta)
-            .await;
-        call.note(request.key);
-        let done = self.told(done)?;
-        Ok(pb::ZIncrementResponse { score: done })
+        self.sorted_increment(&call, request).await
     }
 
     async fn acquire_lock(
@@ -488,24 +303,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::AcquireLockRequest,
     ) -> Result<pb::AcquireLockResponse, Error> {
-        let life = convert::milliseconds("ttl", request.ttl)?;
-        let wait = convert::milliseconds("wait_timeout", request.wait_timeout)?;
-        // The answer must still reach the caller.
-        let bound = call.time_left(LONGEST_WAIT).saturating_sub(ON_THE_WAY);
-        let taken = tokio::select! {
-            taken = self.store.acquire(space(&call), &request.lock_key, life, wait, bound) => taken,
-            () = call.stopping() => return Err(Error::new(ErrorCode::Stopping, "the server stops; try again")),
-        };
-        call.note(request.lock_key);
-        Ok(match self.told(taken)? {
-            Some(lock) => pb::AcquireLockResponse {
-                acquired: true,
-                lock_id: lock.id,
-                expires_at: Some(convert::timestamp(lock.ends)),
-                fencing_token: lock.fence,
-            },
-            None => pb::AcquireLockResponse::default(),
-        })
+        self.take_lock(&call, request).await
     }
 
     async fn release_lock(
@@ -513,13 +311,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::ReleaseLockRequest,
     ) -> Result<pb::ReleaseLockResponse, Error> {
-        let done = self
-            .store
-            .release(space(&call), &request.lock_key, &request.lock_id)
-            .await;
-        call.note(request.lock_key);
-        let done = self.told(done)?;
-        Ok(pb::ReleaseLockResponse { released: done })
+        self.give_back_lock(&call, request).await
     }
 
     async fn renew_lock(
@@ -527,17 +319,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::RenewLockRequest,
     ) -> Result<pb::RenewLockResponse, Error> {
-        let life = convert::milliseconds("ttl", request.ttl)?;
-        let done = self
-            .store
-            .renew(space(&call), &request.lock_key, &request.lock_id, life)
-            .await;
-        call.note(request.lock_key);
-        let done = self.told(done)?;
-        Ok(pb::RenewLockResponse {
-            renewed: done.is_some(),
-            expires_at: done.map(convert::timestamp),
-        })
+        self.prolong_lock(&call, request).await
     }
 
     async fn publish(&self, call: Call, request: pb::PublishRequest) -> Result<pb::PublishResponse, Error> {
@@ -581,23 +363,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::RedisBatchRequest,
     ) -> Result<pb::RedisBatchResponse, Error> {
-        let commands = request.commands.into_iter().enumerate();
-        let commands = commands
-            .map(|(index, command)| convert::command(index, command))
-            .collect::<Result<Vec<_>, _>>()?;
-        let outcomes = self.told(self.store.batch(space(&call), &commands).await)?;
-        let mut errors = Vec::new();
-        for (index, outcome) in outcomes.iter().enumerate() {
-            if let Err(error) = outcome {
-                errors.push(format!("{index}: {}: {error}", commands[index].operation));
-            }
-        }
-        Ok(pb::RedisBatchResponse {
-            success: errors.is_empty(),
-            // At most 10000.
-            executed_count: (outcomes.len() - errors.len()) as i32,
-            errors,
-        })
+        self.run_batch(&call, request).await
     }
 
     async fn create_session(
@@ -605,17 +371,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::CreateSessionRequest,
     ) -> Result<pb::CreateSessionResponse, Error> {
-        let life = convert::milliseconds("ttl", request.ttl)?.unwrap_or(CREATED_LIFE_MS);
-        let user = &call.caller().subject;
-        let (id, ends) = self.told(
-            self.store
-                .create_session(space(&call), user, &request.data, life)
-                .await,
-        )?;
-        Ok(pb::CreateSessionResponse {
-            session_id: id,
-            expires_at: Some(convert::timestamp(ends)),
-        })
+        self.start_session(&call, request).await
     }
 
     async fn get_session(
@@ -623,16 +379,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::GetSessionRequest,
     ) -> Result<pb::GetSessionResponse, Error> {
-        let user = &call.caller().subject;
-        let found = self.told(
-            self.store
-                .read_session(space(&call), user, &request.session_id)
-                .await,
-        )?;
-        Ok(pb::GetSessionResponse {
-            found: found.is_some(),
-            session: found.map(|session| convert::session(session, user)),
-        })
+        self.read_session(&call, request).await
     }
 
     async fn update_session(
@@ -640,12 +387,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::UpdateSessionRequest,
     ) -> Result<pb::UpdateSessionResponse, Error> {
-        let (user, id) = (&call.caller().subject, &request.session_id);
-        let updated = self
-            .store
-            .update_session(space(&call), user, id, &request.data, request.extend_ttl);
-        let success = self.told(updated.await)?;
-        Ok(pb::UpdateSessionResponse { success })
+        self.write_session(&call, request).await
     }
 
     async fn delete_session(
@@ -653,13 +395,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::DeleteSessionRequest,
     ) -> Result<pb::DeleteSessionResponse, Error> {
-        let user = &call.caller().subject;
-        let success = self.told(
-            self.store
-                .delete_session(space(&call), user, &request.session_id)
-                .await,
-        )?;
-        Ok(pb::DeleteSessionResponse { success })
+        self.end_session(&call, request).await
     }
 
     async fn list_sessions(
@@ -667,14 +403,7 @@ impl RedisService for Redis {
         call: Call,
         _: pb::ListSessionsRequest,
     ) -> Result<pb::ListSessionsResponse, Error> {
-        let user = &call.caller().subject;
-        let sessions = self.told(self.store.list_sessions(space(&call), user).await)?;
-        Ok(pb::ListSessionsResponse {
-            sessions: sessions
-                .into_iter()
-                .map(|session| convert::session(session, user))
-                .collect(),
-        })
+        self.sessions(&call).await
     }
 
     async fn get_statistics(
@@ -682,8 +411,7 @@ impl RedisService for Redis {
         call: Call,
         _: pb::GetStatisticsRequest,
     ) -> Result<pb::GetStatisticsResponse, Error> {
-        let found = self.told(self.store.statistics(space(&call)).await)?;
-        Ok(convert::statistics(found))
+        self.statistics(&call).await
     }
 
     async fn get_key_info(
@@ -691,8 +419,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::GetKeyInfoRequest,
     ) -> Result<pb::GetKeyInfoResponse, Error> {
-        let done = self.told(self.store.key_info(space(&call), &request.key).await)?;
-        Ok(convert::key_info(done))
+        self.key_info(&call, request).await
     }
 
     async fn health_check(
@@ -700,22 +427,7 @@ impl RedisService for Redis {
         call: Call,
         request: pb::RedisHealthCheckRequest,
     ) -> Result<pb::RedisHealthCheckResponse, Error> {
-        let seen = if self.upstream.is_up() {
-            self.store.health(space(&call), request.deep_check).await
-        } else {
-            Err("Redis does not answer".to_owned())
-        };
-        let healthy = seen.is_ok();
-        let message = seen.as_ref().err().cloned().unwrap_or_default();
-        let figures = seen.unwrap_or_default();
-        Ok(pb::RedisHealthCheckResponse {
-            healthy,
-            redis_status: if healthy { "connected" } else { "disconnected" }.to_owned(),
-            connected_clients: figures.clients,
-            used_memory_bytes: figures.memory,
-            checked_at: Some(SystemTime::now().into()),
-            message,
-        })
+        self.health(&call, request).await
     }
 }
 

@@ -1,8 +1,16 @@
 //! The contract's methods: convert, call, convert.
 
+mod batch;
 mod channels;
 mod convert;
+mod hashes;
+mod lists;
+mod locks;
 mod methods;
+mod monitoring;
+mod sessions;
+mod sets;
+mod sorted;
 
 use isa_server::{Call, Error, ErrorCode, Upstream};
 

@@ -209,6 +209,7 @@ pub(super) async fn are_the_same_for_strangers(bed: &Bed) {
         macro_rules! absent {
             ($($method:ident($request:ident { $($field:ident: $value:expr),* }))*) => {
                 $(
+                    #[allow(clippy::needless_update, reason = "some requests have no more fields")]
                     let request = pb::$request {
                         bucket_name: bucket_name.clone(),
                         user_id: user_id.clone(),

@@ -120,7 +120,8 @@ async fn numbers_out_of_range_are_refused() {
         seconds: -1,
         nanos: 0,
     });
-    let streams: [(&str, fn(&mut pb::StreamConfig)); 6] = [
+    type Change = fn(&mut pb::StreamConfig);
+    let streams: [(&str, Change); 6] = [
         ("config.max_msgs", |config| config.max_msgs = -2),
         ("config.max_bytes", |config| config.max_bytes = i64::MIN),
         ("config.max_msg_size", |config| config.max_msg_size = -2),

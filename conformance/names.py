@@ -1,0 +1,64 @@
+"""What a tenant's things are called on the engines: the services' rules, once more, and nowhere else in this suite."""
+
+import hashlib
+import uuid
+from collections.abc import Iterable
+
+# Whose a call on an open server is that names nobody.
+DEFAULT_TENANT = "user:default_user"
+
+
+def fresh(kind: str) -> str:
+    """A name that no run had before; good for users, organizations, buckets, tables and subjects."""
+    return f"{kind}{uuid.uuid4().hex[:12]}"
+
+
+def tenant(service: str, user: str, organization: str) -> str:
+    """Whose data a call touches that names these; of the minio service's calls most name the user alone."""
+    if service == "minio" or not organization:
+        return f"user:{user}"
+    return f"org:{organization}"
+
+
+def slug(tenant: str) -> str:
+    return hashlib.sha256(tenant.encode()).digest()[:10].hex()
+
+
+def redis_key(tenant: str, key: str) -> str:
+    return f"{{{slug(tenant)}}}:{key}"
+
+
+def redis_channel(tenant: str, channel: str) -> str:
+    return redis_key(tenant, channel)
+
+
+def postgres_schema(tenant: str) -> str:
+    """Also the name of the tenant's role."""
+    return f"t_{slug(tenant)}"
+
+
+def s3_bucket(tenant: str, bucket: str) -> str:
+    return f"{slug(tenant)}-{bucket}"
+
+
+def nats_subject(tenant: str, subject: str) -> str:
+    return f"t.{slug(tenant)}.{subject}"
+
+
+def nats_stream(tenant: str, name: str, present: Iterable[str]) -> str | None:
+    """The one of `present` that is the tenant's stream `name`."""
+    return _find(tenant, name, (s for s in present if not s.startswith(("KV_", "OBJ_"))))
+
+
+def nats_kv_bucket(tenant: str, bucket: str, present: Iterable[str]) -> str | None:
+    """The bucket's name on the engine, whose stream has `KV_` before it."""
+    return _find(tenant, bucket, (s.removeprefix("KV_") for s in present if s.startswith("KV_")))
+
+
+def nats_object_bucket(tenant: str, bucket: str, present: Iterable[str]) -> str | None:
+    """The bucket's name on the engine, whose stream has `OBJ_` before it."""
+    return _find(tenant, bucket, (s.removeprefix("OBJ_") for s in present if s.startswith("OBJ_")))
+
+
+def _find(tenant: str, name: str, present: Iterable[str]) -> str | None:
+    return next((s for s in present if slug(tenant) in s and s.endswith(name)), None)
