@@ -13,7 +13,7 @@ DUCKDB := $(CACHE)/duckdb/1.5.6
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help up deps build engines test lint examples unit suite test-cluster bench-up clean
+.PHONY: help up deps build engines test lint examples unit suite test-cluster bench-up bench-services clean
 
 # One selection of packages for all builds: another one has other features, and would compile the vector engine again.
 TESTED := --locked --workspace --exclude xtask
@@ -67,6 +67,10 @@ endif
 
 bench-up: engines ## Time and memory of `isa up` and `isa status`
 	@scripts/bench-up ./isa
+
+bench-services: engines ## The building blocks beside the engines' own clients, built for speed; writes docs/benchmarks.md
+	cargo build $(TESTED) --release --bin isa --bin isa-bench
+	$(TARGET)/release/isa-bench --isa $(TARGET)/release/isa --json $(TARGET)/benchmarks.json --write docs/benchmarks.md
 
 clean: ## Stop the platform and delete what it and cargo left in this folder
 	@if [ -x ./isa ]; then ./isa down --purge --yes; fi

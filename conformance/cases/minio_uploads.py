@@ -4,14 +4,13 @@ import hashlib
 import os
 import time
 import urllib.error
-import urllib.request
 from typing import Any
 
 from grpc import StatusCode
 
 from conformance.case import between, cases, has, refused, same
 from conformance.cases.minio_plain import bucket
-from conformance.cases.minio_published import KEY, keys, on_engine, put, stored
+from conformance.cases.minio_published import KEY, by_url, keys, on_engine, put, stored
 from conformance.plain import MIB
 from conformance.world import World
 
@@ -91,16 +90,15 @@ def signed_urls(w: World) -> None:
     parameters = {"response-content-type": "text/x-test"}
     found = w.call("GetPresignedURL", bucket_name=b, object_key=KEY, expiry_seconds=90, request_params=parameters)
     between(found.expires_at.seconds - time.time(), 80, 91, "expires_at")
-    with urllib.request.urlopen(found.url, timeout=10) as answer:
+    with by_url(w, found.url) as answer:
         same((answer.read(), answer.headers["Content-Type"]), (b"signed", "text/x-test"))
     found = w.call("GetPresignedURL", bucket_name=b, object_key=KEY)
     between(found.expires_at.seconds - time.time(), 3590, 3601, "an hour where nothing is said")
     has(found.url, "X-Amz-Expires=3600")
     found = w.call("GetPresignedPutURL", bucket_name=b, object_key="new", content_type="text/plain")
     for kind, code in (("text/html", 403), ("text/plain", 200)):
-        request = urllib.request.Request(found.url, b"by url", {"Content-Type": kind}, method="PUT")
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with by_url(w, found.url, b"by url", kind) as answer:
                 same(answer.status, code, kind)
         except urllib.error.HTTPError as error:
             same(error.code, code, kind)

@@ -1,6 +1,8 @@
 //! The building blocks: one gRPC service over each engine. Each folder has the same files: `service` is the domain
 //! over the engine's client, without gRPC; `grpc` converts, calls, converts; `registry` is where they are mounted.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod minio;
 mod nats;
 mod postgres;

@@ -6,7 +6,8 @@ use anyhow::{Context, bail};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 /// Which of our crates each of our crates may use. `isa` is the composition root and may use all.
-const DIRECTIONS: [(&str, &[&str]); 10] = [
+const DIRECTIONS: [(&str, &[&str]); 11] = [
+    ("isa-bench", &["isa-config", "isa-proto"]),
     ("isa-config", &[]),
     ("isa-checks", &["isa-config"]),
     ("isa-deploy", &["isa-config", "isa-checks"]),

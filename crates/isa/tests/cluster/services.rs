@@ -129,7 +129,7 @@ pub(crate) fn conformance(node: &Node) {
         path
     };
     // Cases act for users and organizations of their own; where the client names nobody, it is this one.
-    let token = file("token", issue(node, &["default_user", "--scope", "act-as"]));
+    let token = file("token", issue(node, &["conformance", "--scope", "act-as"]));
     let (connection, addresses) = Connection::open(node, &outside, &token);
     let services = file("services.json", addresses.to_string());
     let endpoints = file("endpoints.json", outside.endpoints(node).to_string());
@@ -139,6 +139,7 @@ pub(crate) fn conformance(node: &Node) {
         .arg(services)
         .arg("--endpoints")
         .arg(endpoints)
+        .args(["--default-tenant", "user:conformance"])
         .stdin(Stdio::null());
     let finished = Finished::of(cases);
     println!("{}\n{}", finished.stdout, finished.stderr);

@@ -39,6 +39,8 @@
 //! for the tenant's later calls on that connection, which is replaced after 30 min.
 
 mod convert;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod grpc;
 mod names;
 mod service;

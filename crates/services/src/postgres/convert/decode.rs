@@ -84,7 +84,7 @@ fn number(number: f64) -> Value {
 }
 
 /// The value of these bytes; `None` if they are not of this form.
-fn value(codec: &Codec, bytes: Option<&[u8]>) -> Option<Value> {
+pub(super) fn value(codec: &Codec, bytes: Option<&[u8]>) -> Option<Value> {
     let Some(bytes) = bytes else {
         return Some(of(Kind::NullValue(0)));
     };

@@ -39,6 +39,8 @@
 mod decode;
 mod encode;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 mod json;
 mod time;
 

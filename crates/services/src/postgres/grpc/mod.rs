@@ -17,7 +17,7 @@ use isa_server::{
 use super::{
     convert::{self, Owned, Params, Rows},
     names,
-    service::{self, Database, MAX_CONNECTIONS, Nothing, Outcome, Scope, Statement, Values, Window},
+    service::{self, ALL_CONNECTIONS, Database, Nothing, Outcome, Scope, Statement, Values, Window},
 };
 
 /// Statements of one batch.
@@ -355,7 +355,7 @@ impl PostgresService for Postgres {
         Ok(pb::GetStatsResponse {
             metadata: None,
             pool_stats: Some(pb::ConnectionPoolStats {
-                max_connections: small(MAX_CONNECTIONS),
+                max_connections: small(ALL_CONNECTIONS),
                 open_connections: small(connections.open),
                 idle_connections: small(connections.idle),
                 active_connections: small(connections.open.saturating_sub(connections.idle)),

@@ -26,7 +26,7 @@ pub(super) use self::{
     error::Error,
     lease::Done,
     param::{Nothing, Param, Values},
-    pool::MAX_CONNECTIONS,
+    pool::ALL_CONNECTIONS,
     session::Prepared,
     statement::Refusal,
     stream::Window,

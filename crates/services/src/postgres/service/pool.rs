@@ -27,7 +27,7 @@ use crate::postgres::names;
 
 /// Connections of one replica for tenants' statements. Three replicas (two, and one more during a rollout) with their
 /// administrative ones stay below the 200 that the platform's PostgreSQL allows.
-pub(in crate::postgres) const MAX_CONNECTIONS: usize = 60;
+const MAX_CONNECTIONS: usize = 60;
 
 /// Of these, for one tenant.
 pub(super) const MAX_TENANT_CONNECTIONS: usize = 32;
@@ -37,6 +37,9 @@ pub(super) const MAX_TENANT_CONNECTIONS: usize = 32;
 const DESCRIBING: usize = 4;
 const MAKING: usize = 2;
 const ASKING: usize = 1;
+
+/// All connections of one replica.
+pub(in crate::postgres) const ALL_CONNECTIONS: usize = MAX_CONNECTIONS + DESCRIBING + MAKING + ASKING;
 
 /// How long a call waits for one of its tenant's connections to become free.
 const WAIT: Duration = Duration::from_secs(10);

@@ -1,0 +1,401 @@
+//! Writes that are counted: each item once, acknowledged or not, and all of them read back.
+
+use std::{
+    collections::BTreeSet,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, stream};
+use isa_config::ServiceKind;
+use isa_proto::{
+    minio::{self, min_io_service_client::MinIoServiceClient, put_object_request::Data},
+    nats::{self, nats_service_client::NatsServiceClient},
+    postgres::{self, postgres_service_client::PostgresServiceClient},
+    prost_types::value::Kind,
+    redis::{self, redis_service_client::RedisServiceClient},
+};
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
+use tonic::{Code, Request, Status, transport::Channel};
+
+/// How long a call of the load may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where items go: a list, a table, a bucket, a stream.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) kind: ServiceKind,
+    name: String,
+}
+
+fn bounded<M>(message: M, deadline: Duration) -> Request<M> {
+    let mut request = Request::new(message);
+    request.set_timeout(deadline);
+    request
+}
+
+impl Place {
+    /// Makes the place.
+    pub(crate) async fn new(kind: ServiceKind, channel: Channel) -> Self {
+        let name = crate::platform::unique();
+        let made = match kind {
+            ServiceKind::Postgres => {
+                let sql = format!("create table {name} (id int8 primary key)");
+                execute(channel, sql, DEADLINE).await
+            }
+            ServiceKind::Minio => {
+                let request = minio::CreateBucketRequest {
+                    bucket_name: name.clone(),
+                    ..Default::default()
+                };
+                MinIoServiceClient::new(channel)
+                    .create_bucket(request)
+                    .await
+                    .map(drop)
+            }
+            ServiceKind::Nats => {
+                let config = nats::StreamConfig {
+                    name: name.clone(),
+                    subjects: vec![format!("{name}.>")],
+                    ..Default::default()
+                };
+                let request = nats::CreateStreamRequest {
+                    config: Some(config),
+                    ..Default::default()
+                };
+                NatsServiceClient::new(channel)
+                    .create_stream(request)
+                    .await
+                    .map(drop)
+            }
+            _ => Ok(()),
+        };
+        made.unwrap_or_else(|status| panic!("{kind}: {status:?}"));
+        Self { kind, name }
+    }
+
+    /// Writes one item.
+    pub(crate) async fn write(&self, channel: Channel, item: u64, deadline: Duration) -> Result<(), Status> {
+        let name = self.name.clone();
+        match self.kind {
+            ServiceKind::Redis => {
+                let request = redis::RPushRequest {
+                    key: name,
+                    values: vec![item.to_string()],
+                    ..Default::default()
+                };
+                let mut client = RedisServiceClient::new(channel);
+                client.r_push(bounded(request, deadline)).await.map(drop)
+            }
+            ServiceKind::Postgres => {
+                execute(channel, format!("insert into {name} values ({item})"), deadline).await
+            }
+            ServiceKind::Minio => {
+                let request = put(&name, &item.to_string(), stream::iter([b"data".to_vec()]));
+                let mut client = MinIoServiceClient::new(channel);
+                client.put_object(bounded(request, deadline)).await.map(drop)
+            }
+            ServiceKind::Nats => {
+                let request = nats::PublishToStreamRequest {
+                    subject: format!("{name}.item"),
+                    stream_name: name,
+                    data: item.to_string().into_bytes().into(),
+                    ..Default::default()
+                };
+                let mut client = NatsServiceClient::new(channel);
+                client
+                    .publish_to_stream(bounded(request, deadline))
+                    .await
+                    .map(drop)
+            }
+            other => panic!("{other} has no load"),
+        }
+    }
+
+    /// Every item that is there, as often as it is.
+    pub(crate) async fn read(&self, channel: Channel) -> Vec<u64> {
+        let name = self.name.clone();
+        let items: Vec<String> = match self.kind {
+            ServiceKind::Redis => {
+                let request = redis::LRangeRequest {
+                    key: name,
+                    start: 0,
+                    stop: -1,
+                    ..Default::default()
+                };
+                let answer = RedisServiceClient::new(channel).l_range(request).await;
+                answer.expect("the list").into_inner().values
+            }
+            ServiceKind::Postgres => {
+                let request = postgres::QueryRequest {
+                    sql: format!("select id::text from {name}"),
+                    ..Default::default()
+                };
+                let answer = PostgresServiceClient::new(channel).query(request).await;
+                let rows = answer.expect("the rows").into_inner().rows;
+                rows.into_iter()
+                    .filter_map(|row| match row.fields.get("id")?.kind.clone()? {
+                        Kind::StringValue(text) => Some(text),
+                        _ => None,
+                    })
+                    .collect()
+            }
+            ServiceKind::Minio => self.objects(channel).await,
+            ServiceKind::Nats => self.messages(channel).await,
+            other => panic!("{other} has no load"),
+        };
+        // Slow calls leave other things.
+        items.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    async fn objects(&self, channel: Channel) -> Vec<String> {
+        let mut client = MinIoServiceClient::new(channel);
+        let mut keys = Vec::new();
+        let mut token = String::new();
+        loop {
+            let request = minio::ListObjectsRequest {
+                bucket_name: self.name.clone(),
+                continuation_token: token,
+                ..Default::default()
+            };
+            let page = client.list_objects(request).await.expect("a page").into_inner();
+            keys.extend(page.objects.into_iter().map(|object| object.key));
+            if !page.is_truncated {
+                return keys;
+            }
+            token = page.next_continuation_token;
+        }
+    }
+
+    async fn consumer(&self, client: &mut NatsServiceClient<Channel>, subject: &str) -> String {
+        let consumer = crate::platform::unique();
+        let config = nats::ConsumerConfig {
+            name: consumer.clone(),
+            filter_subject: subject.to_owned(),
+            ack_policy: nats::AckPolicy::AckNone.into(),
+            ..Default::default()
+        };
+        let request = nats::CreateConsumerRequest {
+            stream_name: self.name.clone(),
+            config: Some(config),
+            ..Default::default()
+        };
+        client.create_consumer(request).await.expect("a consumer");
+        consumer
+    }
+
+    async fn messages(&self, channel: Channel) -> Vec<String> {
+        let mut client = NatsServiceClient::new(channel);
+        let consumer = self.consumer(&mut client, "").await;
+        let mut items = Vec::new();
+        loop {
+            let request = nats::PullMessagesRequest {
+                stream_name: self.name.clone(),
+                consumer_name: consumer.clone(),
+                batch_size: 1000,
+                ..Default::default()
+            };
+            let messages = client
+                .pull_messages(request)
+                .await
+                .expect("messages")
+                .into_inner()
+                .messages;
+            if messages.is_empty() {
+                return items;
+            }
+            items.extend(
+                messages
+                    .iter()
+                    .map(|message| String::from_utf8_lossy(&message.data).into_owned()),
+            );
+        }
+    }
+
+    /// A call that takes about a second.
+    pub(crate) async fn slow(&self, channel: Channel, held: &str) -> Result<(), Status> {
+        match self.kind {
+            ServiceKind::Redis => {
+                let request = redis::AcquireLockRequest {
+                    lock_key: held.to_owned(),
+                    ttl: Some(duration(1000)),
+                    wait_timeout: Some(duration(3000)),
+                    ..Default::default()
+                };
+                RedisServiceClient::new(channel)
+                    .acquire_lock(request)
+                    .await
+                    .map(drop)
+            }
+            ServiceKind::Postgres => execute(channel, "select pg_sleep(1)".into(), DEADLINE).await,
+            ServiceKind::Minio => {
+                let chunks = stream::iter(0..10_u8).then(|n| async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    vec![n; 1000]
+                });
+                let request = put(&self.name, held, chunks);
+                let answer = MinIoServiceClient::new(channel).put_object(request).await?;
+                assert_eq!(
+                    answer.into_inner().size,
+                    10_000,
+                    "half an upload was taken for a whole"
+                );
+                Ok(())
+            }
+            ServiceKind::Nats => {
+                let mut client = NatsServiceClient::new(channel);
+                let consumer = self
+                    .consumer(&mut client, &format!("{}.nothing", self.name))
+                    .await;
+                let request = nats::PullMessagesRequest {
+                    stream_name: self.name.clone(),
+                    consumer_name: consumer,
+                    max_wait: Some(duration(1000)),
+                    ..Default::default()
+                };
+                client.pull_messages(request).await.map(drop)
+            }
+            other => panic!("{other} has no slow call"),
+        }
+    }
+}
+
+fn duration(milliseconds: i64) -> isa_proto::prost_types::Duration {
+    isa_proto::prost_types::Duration {
+        seconds: milliseconds / 1000,
+        nanos: i32::try_from(milliseconds % 1000 * 1_000_000).unwrap_or_default(),
+    }
+}
+
+async fn execute(channel: Channel, sql: String, deadline: Duration) -> Result<(), Status> {
+    let request = postgres::ExecuteRequest {
+        sql,
+        ..Default::default()
+    };
+    let mut client = PostgresServiceClient::new(channel);
+    client.execute(bounded(request, deadline)).await.map(drop)
+}
+
+/// An upload of chunks.
+pub(crate) fn put(
+    bucket: &str,
+    key: &str,
+    chunks: impl futures::Stream<Item = Vec<u8>> + Send + 'static,
+) -> impl futures::Stream<Item = minio::PutObjectRequest> + Send + 'static {
+    let metadata = minio::PutObjectMetadata {
+        bucket_name: bucket.to_owned(),
+        object_key: key.to_owned(),
+        ..Default::default()
+    };
+    let of = |data| minio::PutObjectRequest { data: Some(data) };
+    stream::iter([of(Data::Metadata(metadata))]).chain(chunks.map(move |chunk| of(Data::Chunk(chunk.into()))))
+}
+
+/// Callers that write one item after another.
+pub(crate) struct Load {
+    pub(crate) place: Place,
+    next: Arc<AtomicU64>,
+    acknowledged: Arc<Mutex<BTreeSet<u64>>>,
+    failed: Arc<Mutex<Vec<Status>>>,
+    callers: JoinSet<()>,
+}
+
+impl Load {
+    pub(crate) fn start(place: Place, channel: &Channel, callers: usize) -> Self {
+        let mut load = Self {
+            place,
+            next: Arc::default(),
+            acknowledged: Arc::default(),
+            failed: Arc::default(),
+            callers: JoinSet::new(),
+        };
+        for _ in 0..callers {
+            let (place, channel) = (load.place.clone(), channel.clone());
+            let (next, acknowledged, failed) = (
+                Arc::clone(&load.next),
+                Arc::clone(&load.acknowledged),
+                Arc::clone(&load.failed),
+            );
+            load.callers.spawn(async move {
+                loop {
+                    let item = next.fetch_add(1, Ordering::Relaxed);
+                    match place.write(channel.clone(), item, DEADLINE).await {
+                        Ok(()) => {
+                            acknowledged.lock().insert(item);
+                        }
+                        Err(status) => {
+                            failed.lock().push(status);
+                            // As a caller does that heeds the retry hint, if a short one.
+                            tokio::time::sleep(Duration::from_millis(20)).await;
+                        }
+                    }
+                }
+            });
+        }
+        load
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.acknowledged.lock().len()
+    }
+
+    /// Waits for so many acknowledgements more.
+    pub(crate) async fn more(&self, count: usize, limit: Duration) {
+        let wanted = self.count() + count;
+        crate::platform::eventually("writes are acknowledged", limit, || async {
+            let have = self.count();
+            let last = || self.failed.lock().last().map(ToString::to_string);
+            if have >= wanted {
+                Ok(())
+            } else {
+                Err(format!("{have} of {wanted}, last error {:?}", last()))
+            }
+        })
+        .await;
+    }
+
+    /// Stops, reads everything back, and fails if anything that was acknowledged is gone, or a failure did not say that the
+    /// engine is down.
+    pub(crate) async fn check(mut self, channel: Channel) {
+        self.callers.shutdown().await;
+        let kind = self.place.kind;
+        let there: BTreeSet<u64> = self.place.read(channel).await.into_iter().collect();
+        let acknowledged = self.acknowledged.lock().clone();
+        let lost: Vec<_> = acknowledged.difference(&there).collect();
+        assert!(
+            lost.is_empty(),
+            "{kind}: {} of {} acknowledged writes are lost: {lost:?}",
+            lost.len(),
+            acknowledged.len()
+        );
+        let failed = self.failed.lock();
+        let wrong: Vec<_> = failed.iter().filter(|status| !says_down(status)).collect();
+        assert!(
+            wrong.is_empty(),
+            "{kind}: {} of {} failures do not say that the engine is down, such as {:?}",
+            wrong.len(),
+            failed.len(),
+            wrong[0]
+        );
+    }
+}
+
+/// What a call may get while its engine is away.
+pub(crate) fn says_down(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded => true,
+        // Tonic's client ends a call by itself at the deadline that it sent.
+        Code::Cancelled => status.message().contains("Timeout expired"),
+        _ => false,
+    }
+}
+
+/// Never ends.
+pub(crate) async fn for_ever() -> Vec<u8> {
+    pending().await
+}
