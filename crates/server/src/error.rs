@@ -8,7 +8,7 @@ use crate::{ServiceKind, auth::AuthError};
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error(
-        "auth.mode is \"open\", so everybody would be whom they say: such a server listens on loopback only, and not on {0}; use 127.0.0.1, or auth.mode = \"required\""
+        "server.auth.mode is \"open\", so everybody would be whom they say: such a server listens on loopback only, and not on {0}; use 127.0.0.1, or server.auth.mode = \"required\""
     )]
     OpenToTheNetwork(SocketAddr),
     #[error(transparent)]

@@ -24,6 +24,12 @@ pub(super) async fn run(global: &Global, config: Config, options: &Serve) -> any
     if services.is_empty() {
         bail!("the key \"services\" is empty: there is nothing to serve");
     }
+    if let Some(kind) = services
+        .iter()
+        .find(|kind| !isa_services::AVAILABLE.contains(kind))
+    {
+        bail!(isa_services::StartError::NotBuilt(*kind));
+    }
     let endpoints = endpoints(&config, &services)?;
     // Before anything is served, so that SIGTERM at any moment leads to an orderly end.
     let mut signals = Signals::new()?;

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -126,7 +126,10 @@ impl KeyRing {
 
 /// Files of keys by id, oldest first.
 fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, AuthError> {
-    let entries = fs::read_dir(folder).map_err(|e| AuthError::file(folder, e))?;
+    let entries = fs::read_dir(folder).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => AuthError::file(folder, "does not exist; make a key with `isa keys rotate`"),
+        _ => AuthError::file(folder, e),
+    })?;
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|e| AuthError::file(folder, e))?.path();

@@ -38,7 +38,7 @@ pub enum AuthError {
     #[error("{path}: {why}")]
     File { path: PathBuf, why: String },
     #[error(
-        "auth.mode is \"required\", and none of auth.keys_dir, auth.jwks_url and auth.api_keys_file is set: nobody could call"
+        "server.auth.mode is \"required\", and none of server.auth.keys_dir, server.auth.jwks_url and server.auth.api_keys_file is set: nobody could call"
     )]
     NoKeys,
 }
