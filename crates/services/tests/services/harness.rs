@@ -89,7 +89,8 @@ impl Node {
     }
 }
 
-fn open() -> ServerConfig {
+/// Callers are who they say.
+pub(crate) fn open() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.auth.mode = AuthMode::Open;
     config

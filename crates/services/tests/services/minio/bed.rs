@@ -9,13 +9,13 @@ use std::{
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
-use isa_config::{AuthMode, Endpoint, EngineKind, ServerConfig, ServiceKind};
+use isa_config::{Endpoint, EngineKind, ServiceKind};
 use isa_proto::{Bytes, minio as pb, minio::min_io_service_client::MinIoServiceClient};
 use isa_server::Tenant;
 use isa_testkit::Isa;
 use tonic::{Code, Status, transport::Channel};
 
-use crate::harness::Node;
+use crate::harness::{Node, open};
 
 /// A service over one engine, and that engine's own client.
 pub(super) struct Bed {
@@ -33,12 +33,6 @@ pub(super) fn user(name: &str) -> String {
         std::process::id(),
         NEXT.fetch_add(1, Ordering::Relaxed)
     )
-}
-
-pub(super) fn open() -> ServerConfig {
-    let mut config = ServerConfig::default();
-    config.auth.mode = AuthMode::Open;
-    config
 }
 
 impl Bed {

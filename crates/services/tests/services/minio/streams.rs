@@ -15,8 +15,8 @@ use tokio::{
 };
 use tonic::Code;
 
-use super::bed::{Bed, code, noise, open, s3, until, user};
-use crate::harness::Node;
+use super::bed::{Bed, code, noise, s3, until, user};
+use crate::harness::{Node, open};
 
 /// Stands between the service and the engine, and knows how many connections there are.
 struct Between {
