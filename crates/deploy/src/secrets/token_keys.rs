@@ -122,10 +122,16 @@ impl TokenKeys {
 
     /// Makes a new pair, which signs from now on. Of the others, the newest public key stays.
     pub(super) fn rotate(&mut self) -> Result<(), spki::Error> {
-        let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let key = SigningKey::from_bytes(&rand::random());
-        // As `isa keys rotate` names them.
-        let id = format!("{:014}-{:08x}.pem", age.as_millis(), rand::random::<u32>());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis();
+        let newest = self.public.keys().next_back();
+        let newest = newest.and_then(|id| id.split_once('-')?.0.parse::<u128>().ok());
+        // As `isa keys rotate` names them: after the newest, also within a millisecond and when the clock was set back.
+        let age = newest.map_or(now, |newest| now.max(newest + 1));
+        let id = format!("{age:014}-{:08x}.pem", rand::random::<u32>());
         let private = key
             .to_pkcs8_pem(LineEnding::LF)
             .map_err(|_| spki::Error::KeyMalformed)?;

@@ -79,11 +79,7 @@ impl KeyRing {
 pub fn rotate_keys(folder: &Path, keep: usize) -> Result<String, AuthError> {
     fs::create_dir_all(folder).map_err(|e| AuthError::file(folder, e))?;
     let old = files(folder)?;
-    let age = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    let kid = format!("{age:014}-{:08x}", rand::random::<u32>());
+    let kid = next_id(old.last().map(|(kid, _)| kid.as_str()));
     let key = SigningKey::from_bytes(&rand::random());
     let pem = key
         .to_pkcs8_pem(LineEnding::LF)
@@ -103,6 +99,17 @@ pub fn rotate_keys(folder: &Path, keep: usize) -> Result<String, AuthError> {
         fs::remove_file(path).map_err(|e| AuthError::file(path, e))?;
     }
     Ok(kid)
+}
+
+/// An id that sorts after the newest one, also within a millisecond and when the clock was set back.
+fn next_id(newest: Option<&str>) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis();
+    let newest = newest.and_then(|id| id.split_once('-')?.0.parse::<u128>().ok());
+    let age = newest.map_or(now, |newest| now.max(newest + 1));
+    format!("{age:014}-{:08x}", rand::random::<u32>())
 }
 
 impl KeyRing {
@@ -161,5 +168,21 @@ fn verifying_key(pem: &str) -> Result<VerifyingKey, String> {
         Err(e) => Err(format!(
             "is neither an Ed25519 key nor a public RSA key in PEM ({e})"
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_id;
+
+    #[test]
+    fn ids_sort_by_age_within_a_millisecond_and_after_a_clock_set_back() {
+        let mut ids = vec!["09999999999998-00000000".to_owned()];
+        for _ in 0..3 {
+            ids.push(next_id(ids.last().map(String::as_str)));
+        }
+        ids.push(next_id(Some("09999999999998-00000000")));
+        assert!(ids[..4].is_sorted() && ids[0] < ids[4], "{ids:?}");
+        assert!(next_id(Some("of-somebody-else")) < ids[0]);
     }
 }
