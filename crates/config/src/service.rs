@@ -108,6 +108,23 @@ impl ServiceKind {
             Self::Neo4j => EngineKind::Neo4j,
         }
     }
+
+    /// Engines that it uses beside its own where they are there: without them, some of its methods say what is missing.
+    pub const fn also_uses(self) -> &'static [EngineKind] {
+        match self {
+            // Whose turn it is to write a database, and where databases are kept.
+            Self::Duckdb => &[EngineKind::Minio, EngineKind::Nats],
+            // Devices and webhooks.
+            Self::Mqtt => &[EngineKind::Nats],
+            Self::Minio
+            | Self::Loki
+            | Self::Redis
+            | Self::Nats
+            | Self::Postgres
+            | Self::Qdrant
+            | Self::Neo4j => &[],
+        }
+    }
 }
 
 impl fmt::Display for ServiceKind {

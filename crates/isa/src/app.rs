@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use isa_config::{Config, Endpoints, ServiceKind};
 use isa_server::{Running, Server, Upstream};
 
@@ -52,11 +51,7 @@ impl App {
         }
         let mut server = Server::new(&config.server)?;
         for (kind, listener) in listeners {
-            let engine = kind.engine();
-            let endpoint = endpoints.get(&engine).with_context(|| {
-                format!("{kind} has no engine: set engines.{engine}.url, or run `isa up` here")
-            })?;
-            let (mount, upstream) = isa_services::mount(kind, endpoint)?;
+            let (mount, upstream) = isa_services::mount(kind, endpoints)?;
             server.add(mount, upstream.clone(), listener)?;
             upstreams.insert(kind, upstream);
         }

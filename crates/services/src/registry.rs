@@ -1,6 +1,6 @@
 //! Which building blocks there are, and how each is made of its engine's address.
 
-use isa_config::{Endpoint, ServiceKind};
+use isa_config::{Endpoints, ServiceKind};
 use isa_server::{Mount, Upstream};
 
 use crate::{minio, nats, postgres, redis};
@@ -18,16 +18,19 @@ pub const AVAILABLE: [ServiceKind; 4] = [
 pub enum StartError {
     #[error("the service {0} is not built yet; there are {names}", names = AVAILABLE.map(ServiceKind::name).join(", "))]
     NotBuilt(ServiceKind),
+    #[error("{kind} has no engine: set engines.{engine}.url, or run `isa up` here", kind = .0, engine = .0.engine())]
+    NoEngine(ServiceKind),
     #[error("engines.{engine}.url: {why}", engine = .0.engine(), why = .1)]
     Address(ServiceKind, String),
 }
 
-/// The service over the engine at `endpoint`, ready to be mounted. The engine need not answer yet. Must be called in a
+/// The service over its engine among `endpoints`, ready to be mounted. Engines need not answer yet. Must be called in a
 /// tokio runtime.
 ///
 /// # Errors
-/// The address cannot be one of this engine.
-pub fn mount(kind: ServiceKind, endpoint: &Endpoint) -> Result<(Mount, Upstream), StartError> {
+/// Its engine has no address, or one that cannot be this engine's.
+pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstream), StartError> {
+    let endpoint = endpoints.get(&kind.engine()).ok_or(StartError::NoEngine(kind))?;
     match kind {
         ServiceKind::Redis => redis::mount(endpoint),
         ServiceKind::Postgres => postgres::mount(endpoint),

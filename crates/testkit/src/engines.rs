@@ -33,6 +33,11 @@ impl Engines {
         self.endpoints[&kind].clone()
     }
 
+    /// All of them.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
     /// The program that runs them, for `isa restart`, `isa status` and so on.
     pub fn isa(&self) -> &Isa {
         &self.isa

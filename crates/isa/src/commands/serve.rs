@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::{Context, bail};
-use isa_config::{Config, Endpoints, EngineKind, ServiceKind};
+use isa_config::{Config, Endpoint, Endpoints, EngineKind, ServiceKind};
 use isa_platform::ports;
 
 use super::{INTERRUPTED, Own, signals, signals::Signals, state_dir};
@@ -56,20 +56,27 @@ pub(super) async fn run(global: &Global, config: Config, options: &Serve) -> any
     }
 }
 
-/// Where the engines are: as configured, else those of the platform in this folder.
+/// Where the engines are: as configured, else those of the platform in this folder. DuckDB needs none: its files are in the
+/// state folder.
 fn endpoints(config: &Config, services: &[ServiceKind]) -> anyhow::Result<Endpoints> {
     let state = state_dir(config)?;
     let here = state.endpoints()?.unwrap_or_default();
     let mut endpoints = Endpoints::new();
-    for kind in services.iter().map(|service| service.engine()) {
-        if kind == EngineKind::Duckdb {
-            continue;
+    let find = |kind: EngineKind| {
+        let configured = config.engine(kind).external();
+        configured.or_else(|| here.get(&kind).cloned())
+    };
+    for service in services {
+        for kind in service.also_uses() {
+            endpoints.extend(find(*kind).map(|endpoint| (*kind, endpoint)));
         }
-        let endpoint = config
-            .engine(kind)
-            .external()
-            .or_else(|| here.get(&kind).cloned());
-        let endpoint = endpoint.with_context(|| {
+    }
+    for kind in services.iter().map(|service| service.engine()) {
+        let own = || match kind {
+            EngineKind::Duckdb => Some(Endpoint::new(format!("file://{}", state.data(kind).display()))),
+            _ => None,
+        };
+        let endpoint = find(kind).or_else(own).with_context(|| {
             format!(
                 "engines.{kind}.url is not set, and no platform has run in {}; set it, or start one with `isa up`",
                 state.root().display()

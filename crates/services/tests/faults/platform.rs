@@ -58,7 +58,8 @@ impl Platform {
         let mut server = Server::new(&config).expect("a server");
         let mut upstreams = Vec::new();
         for kind in kinds {
-            let (mount, upstream) = isa_services::mount(*kind, &self.endpoint(*kind)).expect("the service");
+            let (mount, upstream) =
+                isa_services::mount(*kind, self.engines.endpoints()).expect("the service");
             let listener = TcpListener::bind((config.bind, 0)).expect("a port");
             server
                 .add(mount, upstream.clone(), listener)

@@ -4,8 +4,9 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use isa_config::{AuthMode, Endpoint, EngineKind, ServerConfig, ServiceKind};
+use isa_config::{AuthMode, Endpoint, Endpoints, ServerConfig, ServiceKind};
 use isa_server::{Running, Server};
+use isa_services::AVAILABLE;
 use isa_testkit::Engines;
 use parking_lot::Mutex;
 use tonic::transport::Channel;
@@ -30,31 +31,32 @@ impl Node {
 
     pub(crate) async fn with(kind: ServiceKind, config: &ServerConfig) -> Self {
         let engines = tokio::task::spawn_blocking(shared).await.expect("engines");
-        let engine = engines.endpoint(kind.engine());
-        Self::over(kind, config, engine, engines).await
+        Self::over(kind, config, &engines.endpoints().clone(), engines).await
     }
 
-    /// An open server over an engine that no other test has: one may break it.
+    /// An open server over engines that no other test has: one may break them.
     pub(crate) async fn alone(kind: ServiceKind) -> Self {
-        let engines = tokio::task::spawn_blocking(move || Engines::start(&[kind.engine()]));
-        let engines = Arc::new(engines.await.expect("the engine"));
-        let engine = engines.endpoint(kind.engine());
-        Self::over(kind, &open(), engine, engines).await
+        let kinds = [&[kind.engine()], kind.also_uses()].concat();
+        let engines = tokio::task::spawn_blocking(move || Engines::start(&kinds));
+        let engines = Arc::new(engines.await.expect("the engines"));
+        Self::over(kind, &open(), &engines.endpoints().clone(), engines).await
     }
 
     /// An open server over an engine that the test itself runs.
     pub(crate) async fn at(kind: ServiceKind, engine: Endpoint) -> Self {
-        Self::over(kind, &open(), engine, Arc::new(())).await
+        let endpoints = Endpoints::from([(kind.engine(), engine)]);
+        Self::over(kind, &open(), &endpoints, Arc::new(())).await
     }
 
-    /// Over an engine of the test's own, which `keep` keeps running.
+    /// Over engines of the test's own, which `keep` keeps running.
     pub(crate) async fn over(
         kind: ServiceKind,
         config: &ServerConfig,
-        engine: Endpoint,
+        endpoints: &Endpoints,
         keep: Arc<dyn Any + Send + Sync>,
     ) -> Self {
-        let (mount, upstream) = isa_services::mount(kind, &engine).expect("the service");
+        let engine = endpoints[&kind.engine()].clone();
+        let (mount, upstream) = isa_services::mount(kind, endpoints).expect("the service");
         let mut server = Server::new(config).expect("a server");
         let listener = TcpListener::bind((config.bind, 0)).expect("a port");
         server
@@ -101,12 +103,7 @@ fn shared() -> Arc<Engines> {
     if let Some(engines) = shared.upgrade() {
         return engines;
     }
-    let kinds = [
-        EngineKind::Redis,
-        EngineKind::Postgres,
-        EngineKind::Minio,
-        EngineKind::Nats,
-    ];
+    let kinds: Vec<_> = AVAILABLE.iter().map(|kind| kind.engine()).collect();
     let engines = Arc::new(Engines::start(&kinds));
     *shared = Arc::downgrade(&engines);
     engines

@@ -9,7 +9,7 @@ use std::{
 use aws_sdk_s3::config::{
     BehaviorVersion, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
 };
-use isa_config::{Endpoint, EngineKind, ServiceKind};
+use isa_config::{Endpoint, ServiceKind};
 use isa_proto::{Bytes, minio as pb, minio::min_io_service_client::MinIoServiceClient};
 use isa_server::Tenant;
 use isa_testkit::Isa;
@@ -49,8 +49,7 @@ impl Bed {
             isa
         });
         let isa = isa.await.expect("SeaweedFS");
-        let engine = isa.endpoints()[&EngineKind::Minio].clone();
-        let node = Node::over(ServiceKind::Minio, &open(), engine, Arc::new(isa)).await;
+        let node = Node::over(ServiceKind::Minio, &open(), &isa.endpoints(), Arc::new(isa)).await;
         Self::over(node, true).await
     }
 

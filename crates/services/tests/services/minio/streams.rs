@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use isa_config::{Endpoint, ServiceKind};
+use isa_config::{Endpoint, Endpoints, EngineKind, ServiceKind};
 use isa_proto::minio as pb;
 use tokio::{
     io::copy_bidirectional,
@@ -72,7 +72,8 @@ async fn bed() -> (Bed, Between) {
     let between = Between::to(&direct.engine).await;
     let mut engine = direct.engine.clone();
     engine.url.clone_from(&between.address);
-    let node = Node::over(ServiceKind::Minio, &open(), engine, direct).await;
+    let endpoints = Endpoints::from([(EngineKind::Minio, engine)]);
+    let node = Node::over(ServiceKind::Minio, &open(), &endpoints, direct).await;
     (Bed::over(node, false).await, between)
 }
 
