@@ -87,6 +87,8 @@ codes! {
     Unimplemented = "UNIMPLEMENTED", Unimplemented, 501, None;
     /// The engine does not answer. Nothing was done.
     EngineDown = "ENGINE_DOWN", Unavailable, 503, Some(1000);
+    /// The connection to the engine broke, or could not be made, during the call. A write may have happened.
+    EngineLost = "ENGINE_LOST", Unavailable, 503, Some(1000);
     /// The server has just started. Nothing was done.
     Starting = "STARTING", Unavailable, 503, Some(500);
     /// The server stops; another takes over. Nothing was done, or a stream ended early.

@@ -19,6 +19,12 @@ use tokio::sync::{mpsc, oneshot};
 /// How long a call waits for a place in the queue before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long records gather before they are written, all at once: to wake the writer for each costs more than the call.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// Records written at once, at most.
+const BATCH: usize = 256;
+
 /// One line.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
@@ -147,7 +153,7 @@ impl Sink {
 fn write(mut entries: mpsc::Receiver<Entry>, mut sink: Option<Sink>, broken: &ArcSwapOption<String>) {
     let mut batch = Vec::new();
     let mut lines = Vec::new();
-    while entries.blocking_recv_many(&mut batch, 256) > 0 {
+    while entries.blocking_recv_many(&mut batch, BATCH) > 0 {
         let mut flushed = Vec::new();
         for entry in batch.drain(..) {
             match entry {
@@ -167,6 +173,9 @@ fn write(mut entries: mpsc::Receiver<Entry>, mut sink: Option<Sink>, broken: &Ar
         for done in flushed {
             let _ = done.send(());
         }
+        // The writer's own thread. Who waits for a flush waits for this at most.
+        #[allow(clippy::disallowed_methods)]
+        std::thread::sleep(GATHER);
     }
 }
 

@@ -198,7 +198,10 @@ fn failed(state: &CallState, error: Error) -> Status {
         ErrorCode::Internal | ErrorCode::DataLoss => tracing::error!(
             method = state.method.path, request_id = state.request_id(), cause = source, code = %error.code(), "{error}"
         ),
-        ErrorCode::EngineDown | ErrorCode::EngineFull | ErrorCode::ReplicaUnreachable => tracing::warn!(
+        ErrorCode::EngineDown
+        | ErrorCode::EngineLost
+        | ErrorCode::EngineFull
+        | ErrorCode::ReplicaUnreachable => tracing::warn!(
             method = state.method.path, request_id = state.request_id(), cause = source, code = %error.code(), "{error}"
         ),
         _ => tracing::debug!(

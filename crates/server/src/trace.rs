@@ -10,8 +10,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::call::CallState;
 
-/// Target of the spans of calls: for the filter of the layer that sends them.
-pub const TARGET: &str = "isa_trace";
+/// Target of the spans of calls: for the filter of the layer that sends them. It does not begin with `isa`, or the log's
+/// `isa=info` would take them too, and write all their fields into memory at each call.
+pub const TARGET: &str = "calls";
 
 /// Names are those of OpenTelemetry's conventions for RPC servers.
 pub(crate) fn span(state: &CallState, traceparent: Option<&str>) -> Span {

@@ -126,10 +126,19 @@ impl Upstream {
         self.0.ask.notify_one();
     }
 
-    /// What a call answers whose connection to the engine failed. Has the engine asked at once.
+    /// What a call answers whose connection to the engine failed: nobody knows how far it came. Has the engine asked at
+    /// once.
     pub fn failed(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.ask();
-        self.down().caused_by(cause)
+        let engine = self.0.engine;
+        Error::new(
+            ErrorCode::EngineLost,
+            format!(
+                "{engine} was lost during the call; a write may have happened, a read can be tried again"
+            ),
+        )
+        .with("engine", engine)
+        .caused_by(cause)
     }
 
     fn down(&self) -> Error {
