@@ -53,7 +53,7 @@ unit: examples ## Unit tests
 	cargo test $(TESTED) --lib --bins
 
 suite: engines examples ## The vector engine with its official clients, and the platform with every engine and every fault
-	@./isa engines install seaweedfs valkey
+	@./isa engines install seaweedfs valkey grpcurl
 	cargo test $(TESTED) --no-fail-fast $(SUITES:%=--test %)
 
 test-cluster: engines examples ## The platform on a real Kubernetes node that the test makes (root only)

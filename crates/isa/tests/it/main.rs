@@ -5,6 +5,7 @@
 mod cli;
 mod conformance;
 mod data;
+mod docs;
 mod faults;
 mod life;
 mod machine;
