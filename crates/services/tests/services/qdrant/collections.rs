@@ -64,7 +64,7 @@ async fn collections_are_made_described_and_removed() {
     delete(&world, "a").await.unwrap();
     assert!(!world.engine.collection_exists(world.full("a")).await.unwrap());
     fails(delete(&world, "a").await, Code::NotFound);
-    fails(super::collections::info(&world, "a").await, Code::NotFound);
+    fails(self::info(&world, "a").await, Code::NotFound);
     assert_eq!(list(&world).await, ["b", "größe mit Leerzeichen"]);
 }
 
@@ -110,7 +110,7 @@ async fn settings_reach_the_engine() {
     assert!(image.quantization_config.is_some());
     assert_eq!(map.map["text"].distance, qdrant_client::qdrant::Distance::Manhattan as i32);
 
-    let shown = shown(&super::collections::info(&world, "c").await.unwrap().config.unwrap());
+    let shown = shown(&self::info(&world, "c").await.unwrap().config.unwrap());
     let vectors = &shown["params"]["vectors"];
     assert_eq!(vectors["image"]["quantization_config"]["scalar"]["type"], "int8", "{shown}");
     assert_eq!(vectors["text"]["distance"], "Manhattan", "{shown}");

@@ -86,7 +86,7 @@ async fn every_condition_means_what_it_says() {
     let ring = |corners: &[(f64, f64)]| pb::GeoRing {
         points: corners.iter().map(|(lat, lon)| at(*lat, *lon)).collect(),
     };
-    let cases: Vec<(&str, Condition, &[u64])> = vec![
+    let cases: &[(&str, Condition, &[u64])] = &[
         ("k", matches(MatchValue::Keyword("red".into())), &[1]),
         ("n", matches(MatchValue::Integer(2)), &[2]),
         ("yes", matches(MatchValue::Boolean(true)), &[1, 3]),
@@ -121,7 +121,7 @@ async fn every_condition_means_what_it_says() {
     ];
     for (field, given, expected) in cases {
         let filter = must(vec![condition(field, given.clone())]);
-        assert_eq!(found_by(&world, filter).await, expected, "{field}: {given:?}");
+        assert_eq!(found_by(&world, filter).await, *expected, "{field}: {given:?}");
     }
 }
 
@@ -137,11 +137,12 @@ async fn texts_are_matched_by_words() {
         wait: Some(true),
     };
     world.client().create_field_index(index).await.expect("an index");
-    for (value, expected) in [
-        (MatchValue::Text("quick brown".into()), &[1, 2][..]),
+    let cases: [(MatchValue, &[u64]); 3] = [
+        (MatchValue::Text("quick brown".into()), &[1, 2]),
         (MatchValue::Phrase("quick brown".into()), &[1]),
         (MatchValue::TextAny("fox cat".into()), &[1]),
-    ] {
+    ];
+    for (value, expected) in cases {
         let filter = must(vec![condition("text", matches(value.clone()))]);
         assert_eq!(found_by(&world, filter).await, expected, "{value:?}");
     }

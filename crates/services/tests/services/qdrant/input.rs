@@ -4,17 +4,17 @@ use super::*;
 async fn vectors_are_checked_before_anything_is_written() {
     let world = World::start().await;
     world.collection("c", 2, pb::Distance::Dot).await;
-    for (bad, place) in [
-        (&[1.0][..], "points.1.vector"),
-        (&[], "points.1.vector"),
-        (&[1.0, 2.0, 3.0], "points.1.vector"),
-        (&[1.0, f32::NAN], "points.1.vector"),
-        (&[f32::INFINITY, 0.0], "points.1.vector"),
-        (&[f32::NEG_INFINITY, 0.0], "points.1.vector"),
+    for bad in [
+        &[1.0][..],
+        &[],
+        &[1.0, 2.0, 3.0],
+        &[1.0, f32::NAN],
+        &[f32::INFINITY, 0.0],
+        &[f32::NEG_INFINITY, 0.0],
     ] {
         let points = vec![point(1, &[1.0, 0.0], json!({})), point(2, bad, json!({}))];
         let text = fails(world.try_upsert("c", points).await, Code::InvalidArgument);
-        assert!(text.starts_with(place), "{text}");
+        assert!(text.starts_with("points.1.vector: "), "{text}");
         let search = pb::SearchRequest {
             metadata: world.me(),
             collection_name: "c".to_owned(),

@@ -20,7 +20,7 @@ fn along(world: &World, x: f32, y: f32) -> pb::SearchRequest {
 #[tokio::test]
 async fn the_nearest_come_first() {
     let world = world().await;
-    let search = |request| {
+    let search = |request: pb::SearchRequest| {
         let mut client = world.client();
         async move { client.search(request).await.expect("results").into_inner().result }
     };
