@@ -24,7 +24,7 @@ impl Qdrant {
     ) -> Result<(), Error> {
         // Two at once may get one more than they should.
         let present = self.list(names, bound).await?;
-        if present.iter().any(|name| *name == collection.given) {
+        if present.contains(&collection.given) {
             return Err(taken(collection));
         }
         if present.len() >= MAX_COLLECTIONS {

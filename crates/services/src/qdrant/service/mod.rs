@@ -15,7 +15,7 @@ use isa_config::Endpoint;
 use qdrant_client::qdrant::{CollectionExistsRequest, HealthCheckRequest};
 
 pub(crate) use self::{
-    cluster::{Cluster, Peer},
+    cluster::Cluster,
     collections::Settings,
     error::Error,
     points::{Index, Written},

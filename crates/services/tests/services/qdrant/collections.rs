@@ -99,7 +99,6 @@ async fn settings_reach_the_engine() {
 
     let info = world.engine.collection_info(world.full("c")).await.unwrap().result.unwrap();
     let params = info.config.unwrap().params.unwrap();
-    assert!(params.on_disk_payload);
     assert!(params.sparse_vectors_config.unwrap().map.contains_key("words"));
     let Some(qdrant_client::qdrant::vectors_config::Config::ParamsMap(map)) = params.vectors_config.unwrap().config
     else {
@@ -111,6 +110,7 @@ async fn settings_reach_the_engine() {
     assert_eq!(map.map["text"].distance, qdrant_client::qdrant::Distance::Manhattan as i32);
 
     let shown = shown(&self::info(&world, "c").await.unwrap().config.unwrap());
+    assert_eq!(shown["params"]["on_disk_payload"], true, "{shown}");
     let vectors = &shown["params"]["vectors"];
     assert_eq!(vectors["image"]["quantization_config"]["scalar"]["type"], "int8", "{shown}");
     assert_eq!(vectors["text"]["distance"], "Manhattan", "{shown}");

@@ -168,6 +168,7 @@ async fn selectors_and_settings_say_what_is_wrong() {
 }
 
 #[tokio::test]
+#[allow(clippy::needless_update)] // Of requests that have no other fields.
 async fn an_absent_collection_is_not_found_everywhere() {
     let world = World::start().await;
     let (me, name) = (world.me(), "absent".to_owned());
