@@ -8,6 +8,7 @@ import boto3
 import botocore.config
 import nats
 import psycopg
+import qdrant_client
 import redis
 
 from conformance import names
@@ -16,7 +17,7 @@ from conformance.links import Endpoint
 
 
 def connect(service: str, endpoint: Endpoint) -> Any:
-    return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats}[service](endpoint)
+    return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "qdrant": qdrant}[service](endpoint)
 
 
 def redis_client(endpoint: Endpoint) -> redis.Redis:
@@ -43,6 +44,10 @@ def s3(endpoint: Endpoint) -> Any:
             response_checksum_validation="when_required",
         ),
     )
+
+
+def qdrant(endpoint: Endpoint) -> qdrant_client.QdrantClient:
+    return qdrant_client.QdrantClient(url=endpoint.url, api_key=endpoint.password or None, check_compatibility=False)
 
 
 class Nats:
@@ -133,6 +138,8 @@ def version(service: str, engine: Any) -> str:
         case "minio":
             server = engine.list_buckets()["ResponseMetadata"]["HTTPHeaders"].get("server", "s3")
             return server.lower()
+        case "qdrant":
+            return f"qdrant {engine.info().version}"
         case _:
             return f"nats {engine.version()}"
 
@@ -159,6 +166,15 @@ def clean(service: str, engine: Any, tenant: str) -> None:
             for stream in engine.streams():
                 if slug in stream:
                     engine.run(engine.stream.delete_stream(stream))
+        case "qdrant":
+            drop_collections(engine, tenant, "")
+
+
+def drop_collections(engine: qdrant_client.QdrantClient, tenant: str, mark: str) -> None:
+    """Those of the tenant whose name has the mark."""
+    for collection in engine.get_collections().collections:
+        if collection.name.startswith(f"{names.slug(tenant)}-") and mark in collection.name:
+            engine.delete_collection(collection.name)
 
 
 def drop_tables(engine: psycopg.Connection, tenant: str, mark: str) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 # Whose a call on an open server is that names nobody.
 DEFAULT_TENANT = "user:default_user"
 
+# Services whose published clients never say who calls: requests have `metadata` for it.
+NAMELESS = ("postgres", "qdrant")
+
 
 def fresh(kind: str) -> str:
     """A name that no run had before; good for users, organizations, buckets, tables and subjects."""
@@ -39,6 +42,11 @@ def postgres_schema(tenant: str) -> str:
 
 def s3_bucket(tenant: str, bucket: str) -> str:
     return f"{slug(tenant)}-{bucket}"
+
+
+def qdrant_collection(tenant: str, name: str) -> str:
+    """Also of an alias."""
+    return f"{slug(tenant)}-{name}"
 
 
 def nats_subject(tenant: str, subject: str) -> str:

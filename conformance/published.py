@@ -14,6 +14,8 @@ CLASSES: dict[tuple[str, str], type] = {
     ("minio", "async"): isa_common.AsyncMinIOClient,
     ("nats", "sync"): isa_common.NATSClient,
     ("nats", "async"): isa_common.AsyncNATSClient,
+    ("qdrant", "sync"): isa_common.QdrantClient,
+    ("qdrant", "async"): isa_common.AsyncQdrantClient,
 }
 
 

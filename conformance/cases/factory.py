@@ -35,6 +35,14 @@ def minio_by_factory(w: World) -> None:
         same(client.get_object("by-factory", "k"), b"v")
 
 
+@cases("qdrant", "sync")()
+def qdrant_by_factory(w: World) -> None:
+    with made(w) as client:
+        same(client.create_collection(w.user, 2), True)
+        holds(w.user in client.list_collections(), "the collection is not listed")
+        same(client.delete_collection(w.user), True)
+
+
 @cases("nats", "sync")()
 def nats_by_factory(w: World) -> None:
     with made(w) as client:

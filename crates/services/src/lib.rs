@@ -6,6 +6,7 @@ pub mod fuzz;
 mod minio;
 mod nats;
 mod postgres;
+mod qdrant;
 mod redis;
 mod registry;
 

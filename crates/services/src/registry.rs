@@ -3,14 +3,15 @@
 use isa_config::{Endpoints, ServiceKind};
 use isa_server::{Mount, Upstream};
 
-use crate::{minio, nats, postgres, redis};
+use crate::{minio, nats, postgres, qdrant, redis};
 
 /// The building blocks that there are.
-pub const AVAILABLE: [ServiceKind; 4] = [
+pub const AVAILABLE: [ServiceKind; 5] = [
     ServiceKind::Minio,
     ServiceKind::Redis,
     ServiceKind::Nats,
     ServiceKind::Postgres,
+    ServiceKind::Qdrant,
 ];
 
 /// Why a service cannot be started, whatever its engine does: its settings are wrong.
@@ -36,10 +37,10 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Postgres => postgres::mount(endpoint),
         ServiceKind::Minio => minio::mount(endpoint),
         ServiceKind::Nats => nats::mount(endpoint),
+        ServiceKind::Qdrant => qdrant::mount(endpoint),
         ServiceKind::Duckdb
         | ServiceKind::Mqtt
         | ServiceKind::Loki
-        | ServiceKind::Qdrant
         | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
     }
 }

@@ -3,17 +3,19 @@
 mod minio;
 mod nats;
 mod postgres;
+mod qdrant;
 mod redis;
 
 use isa_config::ServiceKind;
 
 use crate::{measure::Operation, platform::Platform};
 
-pub(crate) const SERVICES: [ServiceKind; 4] = [
+pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
     ServiceKind::Nats,
+    ServiceKind::Qdrant,
 ];
 
 /// One operation, both ways.
@@ -66,10 +68,10 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Postgres => postgres::cases(platform).await,
         ServiceKind::Minio => minio::cases(platform).await,
         ServiceKind::Nats => nats::cases(platform).await,
+        ServiceKind::Qdrant => qdrant::cases(platform).await,
         ServiceKind::Duckdb
         | ServiceKind::Mqtt
         | ServiceKind::Loki
-        | ServiceKind::Qdrant
         | ServiceKind::Neo4j => Ok(Vec::new()),
     }
 }

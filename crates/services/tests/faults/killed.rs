@@ -57,4 +57,5 @@ for_each! {
     postgres_is_killed = Postgres;
     minio_is_killed = Minio;
     nats_is_killed = Nats;
+    qdrant_is_killed = Qdrant;
 }

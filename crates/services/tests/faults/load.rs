@@ -17,6 +17,7 @@ use isa_proto::{
     nats::{self, nats_service_client::NatsServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
     prost_types::value::Kind,
+    qdrant::{self, qdrant_service_client::QdrantServiceClient},
     redis::{self, redis_service_client::RedisServiceClient},
 };
 use parking_lot::Mutex;
@@ -26,7 +27,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 /// How long a call of the load may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Where items go: a list, a table, a bucket, a stream.
+/// Where items go: a list, a table, a bucket, a stream, a collection.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) kind: ServiceKind,
@@ -73,6 +74,22 @@ impl Place {
                     .await
                     .map(drop)
             }
+            ServiceKind::Qdrant => {
+                let vector = qdrant::VectorParams {
+                    size: 4,
+                    distance: qdrant::Distance::Dot.into(),
+                    ..Default::default()
+                };
+                let request = qdrant::CreateCollectionRequest {
+                    collection_name: name.clone(),
+                    vectors_config: Some(qdrant::create_collection_request::VectorsConfig::VectorParams(vector)),
+                    ..Default::default()
+                };
+                QdrantServiceClient::new(channel)
+                    .create_collection(request)
+                    .await
+                    .map(drop)
+            }
             _ => Ok(()),
         };
         made.unwrap_or_else(|status| panic!("{kind}: {status:?}"));
@@ -113,6 +130,11 @@ impl Place {
                     .await
                     .map(drop)
             }
+            ServiceKind::Qdrant => {
+                let request = upsert(&name, [qdrant::point::Id::NumId(item)]);
+                let mut client = QdrantServiceClient::new(channel);
+                client.upsert_points(bounded(request, deadline)).await.map(drop)
+            }
             other => panic!("{other} has no load"),
         }
     }
@@ -147,6 +169,7 @@ impl Place {
             }
             ServiceKind::Minio => self.objects(channel).await,
             ServiceKind::Nats => self.messages(channel).await,
+            ServiceKind::Qdrant => self.points(channel).await,
             other => panic!("{other} has no load"),
         };
         // Slow calls leave other things.
@@ -217,6 +240,29 @@ impl Place {
         }
     }
 
+    async fn points(&self, channel: Channel) -> Vec<String> {
+        let mut client = QdrantServiceClient::new(channel);
+        let mut ids = Vec::new();
+        let mut offset = None;
+        loop {
+            let request = qdrant::ScrollRequest {
+                collection_name: self.name.clone(),
+                limit: Some(1000),
+                offset,
+                ..Default::default()
+            };
+            let page = client.scroll(request).await.expect("a page").into_inner();
+            ids.extend(page.points.into_iter().filter_map(|point| match point.id? {
+                qdrant::point::Id::NumId(id) => Some(id.to_string()),
+                qdrant::point::Id::StrId(_) => None,
+            }));
+            offset = page.next_page_offset;
+            if offset.is_none() {
+                return ids;
+            }
+        }
+    }
+
     /// A call that takes about a second.
     pub(crate) async fn slow(&self, channel: Channel, held: &str) -> Result<(), Status> {
         match self.kind {
@@ -260,6 +306,15 @@ impl Place {
                 };
                 client.pull_messages(request).await.map(drop)
             }
+            // It takes what it takes; its ids are none of the load's.
+            ServiceKind::Qdrant => {
+                let ids = (0..10_000_u32).map(|n| qdrant::point::Id::StrId(format!("{n:08x}-0000-4000-8000-000000000000")));
+                let request = upsert(&self.name, ids);
+                QdrantServiceClient::new(channel)
+                    .upsert_points(request)
+                    .await
+                    .map(drop)
+            }
             other => panic!("{other} has no slow call"),
         }
     }
@@ -269,6 +324,26 @@ fn duration(milliseconds: i64) -> isa_proto::prost_types::Duration {
     isa_proto::prost_types::Duration {
         seconds: milliseconds / 1000,
         nanos: i32::try_from(milliseconds % 1000 * 1_000_000).unwrap_or_default(),
+    }
+}
+
+fn upsert(
+    collection: &str,
+    ids: impl IntoIterator<Item = qdrant::point::Id>,
+) -> qdrant::UpsertPointsRequest {
+    let point = |id| qdrant::Point {
+        id: Some(id),
+        vectors: Some(qdrant::point::Vectors::Vector(qdrant::Vector {
+            data: vec![1.0; 4],
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    qdrant::UpsertPointsRequest {
+        collection_name: collection.to_owned(),
+        points: ids.into_iter().map(point).collect(),
+        wait: Some(true),
+        ..Default::default()
     }
 }
 

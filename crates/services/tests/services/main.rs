@@ -7,4 +7,5 @@ mod harness;
 mod minio;
 mod nats;
 mod postgres;
+mod qdrant;
 mod redis;
