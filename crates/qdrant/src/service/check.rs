@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use qdrant_edge::{
-    Condition, DEFAULT_VECTOR_NAME, Filter, PointStructPersisted, SparseVector, VectorInternal,
+    Condition, DEFAULT_VECTOR_NAME, Filter, GeoRadius, PointStructPersisted, SparseVector, VectorInternal,
     VectorPersisted, VectorStructPersisted,
 };
 
@@ -225,6 +225,16 @@ pub(crate) fn filter(filter: Option<&Filter>) -> Result<(), Failure> {
     filter.map_or(Ok(()), |filter| filter_at(filter, 0))
 }
 
+fn radius(area: &GeoRadius) -> Result<(), Failure> {
+    let metres = area.radius.into_inner();
+    if metres.is_finite() && metres >= 0.0 {
+        return Ok(());
+    }
+    Err(Failure::Invalid(format!(
+        "filter.geo_radius.radius: {metres} is not a distance"
+    )))
+}
+
 fn filter_at(filter: &Filter, depth: usize) -> Result<(), Failure> {
     if depth > MAX_FILTER_DEPTH {
         return Err(Failure::Invalid(format!(
@@ -238,6 +248,7 @@ fn filter_at(filter: &Filter, depth: usize) -> Result<(), Failure> {
                 "filter: the condition on {:?} says nothing about it",
                 field.key.to_string()
             ))),
+            Condition::Field(field) => field.geo_radius.as_ref().map_or(Ok(()), radius),
             Condition::Nested(nested) => filter_at(nested.filter(), depth + 1),
             Condition::Filter(inner) => filter_at(inner, depth + 1),
             _ => Ok(()),

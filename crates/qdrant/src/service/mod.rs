@@ -153,6 +153,13 @@ impl Service {
     ) -> Result<(Vec<Record>, Option<PointId>), Failure> {
         check::limit(request.limit, 0)?;
         check::filter(request.filter.as_ref())?;
+        if request.order_by.is_some() && request.offset.is_some() {
+            return Err(Failure::invalid(
+                "offset: Cannot use an `offset` when using `order_by`. The alternative for paging is to use \
+                 `order_by.start_from` and a filter to exclude the IDs that you've already seen for the \
+                 `order_by.start_from` value",
+            ));
+        }
         let request = ScrollRequest {
             offset: request.offset,
             limit: Some(request.limit),

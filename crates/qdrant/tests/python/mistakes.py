@@ -38,7 +38,7 @@ def queries(c, good):
     refused(400, "No range index for `order_by` key: `x`", query(m.OrderByQuery(order_by="x")))
     refused(400, "'using' field", query(rrf, prefetch=prefetch, using="a"))
     refused(400, "got 2, expected 1", query(m.RrfQuery(rrf=m.Rrf(weights=[1.0, 2.0])), prefetch=prefetch))
-    refused(400, "rrf.k", query(m.RrfQuery(rrf=m.Rrf(k=0)), prefetch=prefetch) if MODE == "grpc" else query(rrf))
+    refused(400, "rrf.k", query(m.RrfQuery(rrf=m.Rrf(k=0)), prefetch=prefetch))
     refused(400, "Formula", query(m.FormulaQuery(formula=1.0)))
     refused(400, "$nothing", formula("$nothing"))
     refused(400, "constant" if MODE == "grpc" else "formula", formula(m.MultExpression(mult=[1e39])))
@@ -92,6 +92,9 @@ def queries(c, good):
     refused(400, "all searches", lambda: c.query_batch_points("c", [m.QueryRequest(query=good, limit=100_000)] * 11))
     refused(400, "No appropriate index", lambda: c.facet("c", "x"))
     refused(400, "limit", lambda: c.facet("c", "x", limit=0))
+    refused(400, "start_from", lambda: c.scroll("c", order_by="x", offset=1))
+    place = m.GeoRadius(center=m.GeoPoint(lon=0.0, lat=0.0), radius=-1.0)
+    refused(400, "radius", query(good, query_filter=m.Filter(must=[m.FieldCondition(key="x", geo_radius=place)])))
 
 
 def mistakes(c):
