@@ -26,7 +26,12 @@ pub(super) fn search(request: pb::SearchPointGroups) -> Result<Groups, Failure> 
         sparse_indices: request.sparse_indices,
         ..Default::default()
     })?;
-    groups(search, &request.group_by, request.group_size.into(), request.with_lookup)
+    groups(
+        search,
+        &request.group_by,
+        request.group_size.into(),
+        request.with_lookup,
+    )
 }
 
 pub(super) fn recommend(request: pb::RecommendPointGroups) -> Result<Groups, Failure> {
@@ -47,7 +52,12 @@ pub(super) fn recommend(request: pb::RecommendPointGroups) -> Result<Groups, Fai
         shard_key_selector: request.shard_key_selector,
         ..Default::default()
     })?;
-    groups(search, &request.group_by, request.group_size.into(), request.with_lookup)
+    groups(
+        search,
+        &request.group_by,
+        request.group_size.into(),
+        request.with_lookup,
+    )
 }
 
 pub(super) fn query(request: pb::QueryPointGroups) -> Result<Groups, Failure> {

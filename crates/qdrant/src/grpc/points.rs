@@ -10,7 +10,9 @@ use super::{
     query, recommend, unsupported, update,
     values::{path, point_id, point_id_out, point_ids, record_out, scored_out, with_payload, with_vectors},
 };
-use crate::service::{Count, Facet, Failure, Groups, Retrieve, Scroll, Search, Update, check::refuse_present};
+use crate::service::{
+    Count, Facet, Failure, Groups, Retrieve, Scroll, Search, Update, check::refuse_present,
+};
 
 type Answer<T> = Result<Response<T>, Status>;
 

@@ -39,7 +39,10 @@ pub(super) fn discover(request: pb::DiscoverPoints) -> Result<Search, Failure> {
     let target = request.target.and_then(|target| target.target);
     let pair = |(i, pair): (usize, pb::ContextExamplePair)| {
         let positive = example(&format!("context[{i}].positive"), pair.positive)?;
-        Ok((positive, example(&format!("context[{i}].negative"), pair.negative)?))
+        Ok((
+            positive,
+            example(&format!("context[{i}].negative"), pair.negative)?,
+        ))
     };
     let context = request.context.into_iter().enumerate().map(pair);
     let context = context.collect::<Result<Vec<_>, Failure>>()?;
@@ -49,7 +52,9 @@ pub(super) fn discover(request: pb::DiscoverPoints) -> Result<Search, Failure> {
             context,
         },
         None if context.is_empty() => {
-            return Err(Failure::invalid("target: target and/or context must be specified"));
+            return Err(Failure::invalid(
+                "target: target and/or context must be specified",
+            ));
         }
         None => Query::Context(context),
     };

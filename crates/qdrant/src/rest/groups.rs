@@ -185,7 +185,7 @@ impl RecommendGroups {
     }
 }
 
-async fn answer<T: DeserializeOwned>(
+async fn answer<T: DeserializeOwned + 'static>(
     engine: Engine,
     name: String,
     body: Body,

@@ -39,7 +39,7 @@ impl MatrixRequest {
     }
 }
 
-async fn answer<T: Serialize>(
+async fn answer<T: Serialize + 'static>(
     engine: Engine,
     name: String,
     body: Body,

@@ -92,7 +92,9 @@ impl DiscoverRequest {
         let context = query::pairs("context", self.context)?;
         let query = match self.target {
             Value::Null if context.is_empty() => {
-                return Err(Failure::invalid("target: target and/or context must be specified"));
+                return Err(Failure::invalid(
+                    "target: target and/or context must be specified",
+                ));
             }
             Value::Null => Query::Context(context),
             target => Query::Discover {
@@ -149,7 +151,10 @@ pub(super) async fn recommend(
     Path(name): Path<String>,
     body: Body,
 ) -> Response {
-    one(engine, name, move || body.parse::<RecommendRequest>()?.into_search()).await
+    one(engine, name, move || {
+        body.parse::<RecommendRequest>()?.into_search()
+    })
+    .await
 }
 
 pub(super) async fn recommend_batch(
@@ -157,11 +162,17 @@ pub(super) async fn recommend_batch(
     Path(name): Path<String>,
     body: Body,
 ) -> Response {
-    each(engine, name, move || searches(&body, RecommendRequest::into_search)).await
+    each(engine, name, move || {
+        searches(&body, RecommendRequest::into_search)
+    })
+    .await
 }
 
 pub(super) async fn discover(State(engine): State<Engine>, Path(name): Path<String>, body: Body) -> Response {
-    one(engine, name, move || body.parse::<DiscoverRequest>()?.into_search()).await
+    one(engine, name, move || {
+        body.parse::<DiscoverRequest>()?.into_search()
+    })
+    .await
 }
 
 pub(super) async fn discover_batch(
@@ -169,5 +180,8 @@ pub(super) async fn discover_batch(
     Path(name): Path<String>,
     body: Body,
 ) -> Response {
-    each(engine, name, move || searches(&body, DiscoverRequest::into_search)).await
+    each(engine, name, move || {
+        searches(&body, DiscoverRequest::into_search)
+    })
+    .await
 }

@@ -84,7 +84,10 @@ fn collect<'a>(name: &str, stage: &'a mut Stage, wanted: &mut Wanted<'a>) {
         && collection != name
     {
         let vector = vector.clone().unwrap_or_else(|| stage.using.clone());
-        let inputs = query.inputs_mut().into_iter().filter(|input| input.id().is_some());
+        let inputs = query
+            .inputs_mut()
+            .into_iter()
+            .filter(|input| input.id().is_some());
         let mut inputs = inputs.peekable();
         if inputs.peek().is_some() {
             wanted

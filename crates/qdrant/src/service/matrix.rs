@@ -57,7 +57,9 @@ impl Service {
         self.with(name, |shard, config| {
             let kind = check::kind(config, "using", &using)?;
             let has_vector = Condition::HasVector(HasVectorCondition::from(using.clone()));
-            let filter = filter.unwrap_or_default().merge_owned(Filter::new_must(has_vector));
+            let filter = filter
+                .unwrap_or_default()
+                .merge_owned(Filter::new_must(has_vector));
             let mut points = sampled(shard, filter, &using, sample)?;
             if points.len() < 2 {
                 return Ok(Distances::default());
@@ -119,7 +121,8 @@ fn distances(
     for (id, vector) in points {
         result.ids.push(id);
         // An empty sparse vector has nothing in common with any other.
-        if matches!((kind, &vector), (VectorKind::Sparse, VectorInternal::Sparse(v)) if v.indices.is_empty()) {
+        if matches!((kind, &vector), (VectorKind::Sparse, VectorInternal::Sparse(v)) if v.indices.is_empty())
+        {
             result.nearest.push(Vec::new());
             continue;
         }

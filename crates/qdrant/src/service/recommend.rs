@@ -49,9 +49,9 @@ pub(super) fn average(
                     .into_iter()
                     .map(|row| row.into_iter().map(|value| -value).collect()),
             );
-            Ok(VectorInternal::MultiDense(TypedMultiDenseVector::try_from_matrix(
-                rows,
-            )?))
+            Ok(VectorInternal::MultiDense(
+                TypedMultiDenseVector::try_from_matrix(rows)?,
+            ))
         }
         None => Err(mixed()),
     }
@@ -115,7 +115,10 @@ mod tests {
     #[test]
     fn the_target_lies_beyond_the_positives() {
         let dense = |values: &[f32]| VectorInternal::Dense(values.to_vec());
-        let target = average(vec![dense(&[1.0, 0.0]), dense(&[3.0, 2.0])], vec![dense(&[0.0, 4.0])]);
+        let target = average(
+            vec![dense(&[1.0, 0.0]), dense(&[3.0, 2.0])],
+            vec![dense(&[0.0, 4.0])],
+        );
         assert_eq!(target.unwrap(), dense(&[4.0, -2.0]));
         let sparse = |indices: &[u32], values: &[f32]| {
             VectorInternal::Sparse(SparseVector {
@@ -136,7 +139,10 @@ mod tests {
             let rows = rows.iter().map(|row| row.to_vec()).collect();
             VectorInternal::MultiDense(TypedMultiDenseVector::try_from_matrix(rows).unwrap())
         };
-        let target = average(vec![multi(&[&[1.0, 2.0], &[3.0, 4.0]])], vec![multi(&[&[5.0, -6.0]])]);
+        let target = average(
+            vec![multi(&[&[1.0, 2.0], &[3.0, 4.0]])],
+            vec![multi(&[&[5.0, -6.0]])],
+        );
         assert_eq!(target.unwrap(), multi(&[&[1.0, 2.0], &[3.0, 4.0], &[-5.0, 6.0]]));
     }
 

@@ -11,8 +11,8 @@ use qdrant_edge::{
 };
 
 use super::{
-    CollectionConfig, Failure, Feedback, Input, Mmr, Query, Search, Stage, Strategy, check, config::VectorKind,
-    formula, recommend,
+    CollectionConfig, Failure, Feedback, Input, Mmr, Query, Search, Stage, Strategy, check,
+    config::VectorKind, formula, recommend,
 };
 use crate::storage::InUse;
 
@@ -217,7 +217,10 @@ impl Resolver<'_> {
         let using = names.using;
         let query = match query {
             Query::Nearest { input, mmr: None } => nearest(self.vector(input, names)?, using),
-            Query::Nearest { input, mmr: Some(mmr) } => return self.mmr(input, mmr, names, limit),
+            Query::Nearest {
+                input,
+                mmr: Some(mmr),
+            } => return self.mmr(input, mmr, names, limit),
             Query::Recommend {
                 positive,
                 negative,
@@ -227,9 +230,8 @@ impl Resolver<'_> {
                 recommend::check(&positive, &negative, strategy)?;
                 let positives = self.vectors(positive, names)?;
                 let negatives = self.vectors(negative, names)?;
-                let query = |positives, negatives| {
-                    NamedQuery::new(RecommendQuery::new(positives, negatives), using)
-                };
+                let query =
+                    |positives, negatives| NamedQuery::new(RecommendQuery::new(positives, negatives), using);
                 match strategy {
                     Strategy::AverageVector => nearest(recommend::average(positives, negatives)?, using),
                     Strategy::BestScore => QueryEnum::RecommendBestScore(query(positives, negatives)),
@@ -333,7 +335,10 @@ impl Resolver<'_> {
     }
 
     fn vectors(&mut self, inputs: Vec<Input>, names: Names) -> Result<Vec<VectorInternal>, Failure> {
-        inputs.into_iter().map(|input| self.vector(input, names)).collect()
+        inputs
+            .into_iter()
+            .map(|input| self.vector(input, names))
+            .collect()
     }
 
     /// A vector to compare the points' with.
@@ -453,7 +458,10 @@ fn check_params(params: Option<&SearchParams>, limit: usize) -> Result<(), Failu
             "params.hnsw_ef: {ef} is more than {most}"
         )));
     }
-    if let Some(factor) = params.quantization.and_then(|quantization| quantization.oversampling) {
+    if let Some(factor) = params
+        .quantization
+        .and_then(|quantization| quantization.oversampling)
+    {
         let candidates = factor * limit as f64;
         if !(factor >= 1.0 && candidates <= MAX_CANDIDATES as f64) {
             return Err(Failure::Invalid(format!(
