@@ -9,8 +9,9 @@
 //! `kill -9` of the process and a power cut. Collections are created and deleted whole or not at all.
 //!
 //! # What is not there
-//! Aliases, snapshots, clusters and shard keys, changing a collection's configuration, groups, formulas, relevance
-//! feedback, inference, conditional updates and strict mode: each is refused as not implemented.
+//! Aliases, snapshots, clusters and shard keys, changing a collection's configuration, inference, conditional updates
+//! and strict mode; of queries, those by text, with a corpus for IDF, or with `max`, `min` or `acosh` in a formula, and
+//! the filter conditions `slice`, `match.prefix` and `match.substring`: each is refused as not implemented.
 
 mod access;
 mod engine;

@@ -3,9 +3,13 @@
 mod collections;
 mod config;
 mod filter;
+mod formula;
+mod groups;
 mod index;
+mod matrix;
 mod points;
 mod query;
+mod recommend;
 mod update;
 mod values;
 

@@ -1,10 +1,15 @@
 //! Qdrant's REST API.
 
 mod collections;
+mod formula;
+mod groups;
 mod input;
+mod matrix;
 mod output;
+mod params;
 mod points;
 mod query;
+mod recommend;
 mod reply;
 mod search;
 
@@ -53,21 +58,21 @@ pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
         .route("/points/search/batch", post(search::search_batch))
         .route("/points/query", post(search::query))
         .route("/points/query/batch", post(search::query_batch))
+        .route("/points/query/groups", post(groups::query))
+        .route("/points/search/groups", post(groups::search))
+        .route("/points/recommend", post(recommend::recommend))
+        .route("/points/recommend/batch", post(recommend::recommend_batch))
+        .route("/points/recommend/groups", post(groups::recommend))
+        .route("/points/discover", post(recommend::discover))
+        .route("/points/discover/batch", post(recommend::discover_batch))
+        .route("/points/search/matrix/pairs", post(matrix::pairs))
+        .route("/points/search/matrix/offsets", post(matrix::offsets))
         .route("/facet", post(points::facet));
     // The rest of Qdrant's API, so that it is told apart from what does not exist.
     let collection = [
         "/aliases",
         "/cluster",
         "/optimizations",
-        "/points/discover",
-        "/points/discover/batch",
-        "/points/query/groups",
-        "/points/recommend",
-        "/points/recommend/batch",
-        "/points/recommend/groups",
-        "/points/search/groups",
-        "/points/search/matrix/offsets",
-        "/points/search/matrix/pairs",
         "/shards",
         "/shards/{*rest}",
         "/snapshots",

@@ -4,8 +4,13 @@
 pub(crate) mod check;
 mod config;
 mod failure;
+mod formula;
+mod groups;
+mod lookup;
+mod matrix;
 pub(crate) mod name;
 mod points;
+mod recommend;
 mod search;
 mod update;
 
@@ -21,9 +26,11 @@ pub(crate) use self::{
         Vectors, Wal,
     },
     failure::Failure,
+    groups::{Group, GroupId, Groups, WithLookup},
+    matrix::{Distances, Matrix},
     points::{
-        Count, Facet, Input, Mmr, NewPayload, Query, Retrieve, Scroll, Search, Selector, Stage, Strategy,
-        Update,
+        Count, Facet, Feedback, Input, Lookup, Mmr, NewPayload, Query, Retrieve, Scroll, Search, Selector,
+        Stage, Strategy, Update,
     },
 };
 use crate::{
@@ -146,6 +153,13 @@ impl Service {
     ) -> Result<(Vec<Record>, Option<PointId>), Failure> {
         check::limit(request.limit, 0)?;
         check::filter(request.filter.as_ref())?;
+        if request.order_by.is_some() && request.offset.is_some() {
+            return Err(Failure::invalid(
+                "offset: Cannot use an `offset` when using `order_by`. The alternative for paging is to use \
+                 `order_by.start_from` and a filter to exclude the IDs that you've already seen for the \
+                 `order_by.start_from` value",
+            ));
+        }
         let request = ScrollRequest {
             offset: request.offset,
             limit: Some(request.limit),
@@ -188,16 +202,15 @@ impl Service {
     }
 
     /// The results of each search.
-    pub(crate) fn search(&self, name: &str, searches: Vec<Search>) -> Result<Vec<Vec<ScoredPoint>>, Failure> {
-        check::batch("searches", searches.len())?;
+    pub(crate) fn search(
+        &self,
+        name: &str,
+        mut searches: Vec<Search>,
+    ) -> Result<Vec<Vec<ScoredPoint>>, Failure> {
+        check::searches(&searches)?;
+        self.look_up(name, searches.iter_mut().map(|search| &mut search.stage))?;
         self.with(name, |shard, config| {
-            let one = |search: Search| {
-                let (offset, limit) = (search.offset, search.stage.limit);
-                let request = search::resolve(shard.engine(), config, search)?;
-                // The engine finds enough for the offset, but leaves it to its caller to skip that much.
-                let found = shard.read(|engine| engine.query(request))?;
-                Ok(found.into_iter().skip(offset).take(limit).collect())
-            };
+            let one = |search| search::resolve(shard.engine(), config, search)?.run(shard);
             searches.into_iter().map(one).collect()
         })
     }

@@ -51,7 +51,7 @@ async fn what_is_not_there_says_so() {
         "/aliases",
         "/cluster",
         "/collections/x/snapshots",
-        "/collections/x/points/recommend",
+        "/collections/x/shards",
         "/telemetry",
     ] {
         let answer = http.post(server.url(path)).json(&json!({})).send().await.unwrap();

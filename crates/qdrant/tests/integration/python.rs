@@ -19,6 +19,16 @@ fn grpc_results_are_those_computed_in_python() {
 }
 
 #[test]
+fn rest_queries_find_what_the_client_in_memory_finds() {
+    run("rest", "queries");
+}
+
+#[test]
+fn grpc_queries_find_what_the_client_in_memory_finds() {
+    run("grpc", "queries");
+}
+
+#[test]
 fn rest_mistakes_are_named() {
     run("rest", "mistakes");
 }
