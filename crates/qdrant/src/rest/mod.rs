@@ -1,12 +1,16 @@
 //! Qdrant's REST API.
 
+mod aliases;
+mod change;
 mod collections;
 mod input;
+mod node;
 mod output;
 mod points;
 mod query;
 mod reply;
 mod search;
+mod snapshots;
 
 use std::time::Instant;
 
@@ -23,15 +27,27 @@ pub(crate) use self::reply::error;
 use crate::{VERSION, engine::Engine};
 
 pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
+    node::start();
     let collection = Router::new()
         .route(
             "/",
             get(collections::info)
                 .put(collections::create)
-                .delete(collections::delete),
+                .patch(change::update)
+                .delete(collections::delete)
+                // To `/collections/aliases`; there may be a collection of that name as well.
+                .post(aliases::change),
         )
-        // Aliases are changed by a POST to `/collections/aliases`.
-        .route("/", post(unsupported).patch(unsupported))
+        .route("/aliases", get(aliases::of_collection))
+        .route("/cluster", get(node::collection_cluster).post(unsupported))
+        .route("/shards", get(node::shard_keys).put(unsupported))
+        .route("/snapshots", get(snapshots::list).post(snapshots::create))
+        .route("/snapshots/recover", put(snapshots::recover))
+        .route("/snapshots/upload", post(snapshots::upload))
+        .route(
+            "/snapshots/{snapshot}",
+            get(snapshots::download).delete(snapshots::delete),
+        )
         .route("/exists", get(collections::exists))
         .route("/index", put(collections::create_index))
         .route("/index/{field}", delete(collections::delete_index))
@@ -56,8 +72,6 @@ pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
         .route("/facet", post(points::facet));
     // The rest of Qdrant's API, so that it is told apart from what does not exist.
     let collection = [
-        "/aliases",
-        "/cluster",
         "/optimizations",
         "/points/discover",
         "/points/discover/batch",
@@ -68,10 +82,7 @@ pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
         "/points/search/groups",
         "/points/search/matrix/offsets",
         "/points/search/matrix/pairs",
-        "/shards",
         "/shards/{*rest}",
-        "/snapshots",
-        "/snapshots/{*rest}",
         "/vectors/{*rest}",
     ]
     .into_iter()
@@ -79,17 +90,14 @@ pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
     let router = Router::new()
         .route("/", get(version))
         .route("/collections", get(collections::list))
+        .route("/aliases", get(aliases::all))
+        .route("/cluster", get(node::cluster))
+        .route("/telemetry", get(node::telemetry))
+        .route("/issues", get(node::issues).delete(node::clear_issues))
+        .route("/snapshots", any(snapshots::full))
+        .route("/snapshots/{*rest}", any(snapshots::full))
         .nest("/collections/{name}", collection);
-    [
-        "/aliases",
-        "/cluster",
-        "/cluster/{*rest}",
-        "/locks",
-        "/snapshots",
-        "/snapshots/{*rest}",
-        "/telemetry",
-        "/issues",
-    ]
+    ["/cluster/{*rest}", "/locks", "/quotas"]
     .into_iter()
     .fold(router, |router, path| router.route(path, any(unsupported)))
     .method_not_allowed_fallback(wrong_method)
