@@ -66,7 +66,10 @@ pub(super) fn update(request: pb::UpdateCollection) -> Result<UpdateCollection, 
 /// Whether the payload is on the disk: all that a single node can change.
 fn params(params: pb::CollectionParamsDiff) -> Result<Option<bool>, Failure> {
     only_one(&[
-        ("params.replication_factor", params.replication_factor.map(u64::from)),
+        (
+            "params.replication_factor",
+            params.replication_factor.map(u64::from),
+        ),
         (
             "params.write_consistency_factor",
             params.write_consistency_factor.map(u64::from),
@@ -121,17 +124,19 @@ pub(super) fn aliases(actions: Vec<pb::AliasOperations>) -> Result<Vec<AliasActi
         .into_iter()
         .enumerate()
         .map(|(i, operation)| {
-            Ok(match required(&format!("actions[{i}].action"), operation.action)? {
-                Action::CreateAlias(create) => AliasAction::Create {
-                    alias: create.alias_name,
-                    collection: create.collection_name,
+            Ok(
+                match required(&format!("actions[{i}].action"), operation.action)? {
+                    Action::CreateAlias(create) => AliasAction::Create {
+                        alias: create.alias_name,
+                        collection: create.collection_name,
+                    },
+                    Action::RenameAlias(rename) => AliasAction::Rename {
+                        old: rename.old_alias_name,
+                        new: rename.new_alias_name,
+                    },
+                    Action::DeleteAlias(delete) => AliasAction::Delete(delete.alias_name),
                 },
-                Action::RenameAlias(rename) => AliasAction::Rename {
-                    old: rename.old_alias_name,
-                    new: rename.new_alias_name,
-                },
-                Action::DeleteAlias(delete) => AliasAction::Delete(delete.alias_name),
-            })
+            )
         })
         .collect()
 }

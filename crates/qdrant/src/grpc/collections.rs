@@ -115,8 +115,11 @@ impl Collections for Api {
         request: Request<pb::ChangeAliases>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
         let actions = request.into_inner().actions;
-        self.call(move |service| service.change_aliases(change::aliases(actions)?), done)
-            .await
+        self.call(
+            move |service| service.change_aliases(change::aliases(actions)?),
+            done,
+        )
+        .await
     }
 
     async fn list_collection_aliases(

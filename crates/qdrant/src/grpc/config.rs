@@ -217,7 +217,10 @@ fn wal(config: pb::WalConfigDiff) -> Result<Wal, Failure> {
 }
 
 /// By way of its JSON, which is part of the API: the engine does not export all types that it is made of.
-pub(super) fn quantization(field: &str, config: pb::QuantizationConfig) -> Result<QuantizationConfig, Failure> {
+pub(super) fn quantization(
+    field: &str,
+    config: pb::QuantizationConfig,
+) -> Result<QuantizationConfig, Failure> {
     let unknown = |what: &str| Failure::Invalid(format!("{field}.{what}: is not one"));
     let json = match required(field, config.quantization)? {
         Quantization::Scalar(q) => {

@@ -21,7 +21,10 @@ fn description(info: SnapshotInfo) -> pb::SnapshotDescription {
 
 #[tonic::async_trait]
 impl Snapshots for Api {
-    async fn create(&self, request: Request<pb::CreateSnapshotRequest>) -> Answer<pb::CreateSnapshotResponse> {
+    async fn create(
+        &self,
+        request: Request<pb::CreateSnapshotRequest>,
+    ) -> Answer<pb::CreateSnapshotResponse> {
         let name = request.into_inner().collection_name;
         self.call(
             move |service| service.create_snapshot(&name),
@@ -45,7 +48,10 @@ impl Snapshots for Api {
         .await
     }
 
-    async fn delete(&self, request: Request<pb::DeleteSnapshotRequest>) -> Answer<pb::DeleteSnapshotResponse> {
+    async fn delete(
+        &self,
+        request: Request<pb::DeleteSnapshotRequest>,
+    ) -> Answer<pb::DeleteSnapshotResponse> {
         let r = request.into_inner();
         self.call(
             move |service| service.delete_snapshot(&r.collection_name, &r.snapshot_name),
@@ -61,10 +67,7 @@ impl Snapshots for Api {
         Err(status(no_full_snapshots()))
     }
 
-    async fn list_full(
-        &self,
-        _: Request<pb::ListFullSnapshotsRequest>,
-    ) -> Answer<pb::ListSnapshotsResponse> {
+    async fn list_full(&self, _: Request<pb::ListFullSnapshotsRequest>) -> Answer<pb::ListSnapshotsResponse> {
         Err(status(no_full_snapshots()))
     }
 

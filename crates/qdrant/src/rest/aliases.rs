@@ -19,9 +19,15 @@ struct ChangeRequest {
 #[serde(deny_unknown_fields)]
 enum Action {
     #[serde(rename = "create_alias")]
-    Create { collection_name: String, alias_name: String },
+    Create {
+        collection_name: String,
+        alias_name: String,
+    },
     #[serde(rename = "rename_alias")]
-    Rename { old_alias_name: String, new_alias_name: String },
+    Rename {
+        old_alias_name: String,
+        new_alias_name: String,
+    },
     #[serde(rename = "delete_alias")]
     Delete { alias_name: String },
 }

@@ -117,7 +117,10 @@ impl ParamsRequest {
                 "params.read_fan_out_factor",
                 self.read_fan_out_factor.is_some_and(|n| n != 0),
             ),
-            ("params.read_fan_out_delay_ms", self.read_fan_out_delay_ms.is_some()),
+            (
+                "params.read_fan_out_delay_ms",
+                self.read_fan_out_delay_ms.is_some(),
+            ),
             ("params.payload", self.payload.is_some()),
             ("params.id_tracker", self.id_tracker.is_some()),
         ])?;

@@ -98,12 +98,12 @@ pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
         .route("/snapshots/{*rest}", any(snapshots::full))
         .nest("/collections/{name}", collection);
     ["/cluster/{*rest}", "/locks", "/quotas"]
-    .into_iter()
-    .fold(router, |router, path| router.route(path, any(unsupported)))
-    .method_not_allowed_fallback(wrong_method)
-    .fallback(not_found)
-    .layer(DefaultBodyLimit::max(max_body_bytes))
-    .with_state(engine)
+        .into_iter()
+        .fold(router, |router, path| router.route(path, any(unsupported)))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .with_state(engine)
 }
 
 /// Probes that the kubelet and load balancers send; open to all.

@@ -91,7 +91,9 @@ impl CollectionConfig {
             Vectors::Named(named) => named.get_mut(name),
         };
         let params = params.ok_or_else(|| {
-            Failure::Invalid(format!("vectors.{name}: is a sparse vector, which is changed by `sparse_vectors`"))
+            Failure::Invalid(format!(
+                "vectors.{name}: is a sparse vector, which is changed by `sparse_vectors`"
+            ))
         })?;
         if let Some(hnsw) = change.hnsw {
             let merged = hnsw.clone().merged(params.hnsw_config.take().unwrap_or_default());
@@ -112,12 +114,18 @@ impl CollectionConfig {
             ))
         })?;
         // The engine takes both from the files of its segments.
-        if change.modifier.is_some_and(|modifier| params.modifier.unwrap_or_default() != modifier) {
+        if change
+            .modifier
+            .is_some_and(|modifier| params.modifier.unwrap_or_default() != modifier)
+        {
             return Err(Failure::unsupported("changing the `modifier` of a sparse vector"));
         }
         if let Some(new) = change.index {
             let index = params.index.get_or_insert_default();
-            if new.datatype.is_some_and(|datatype| index.datatype != Some(datatype)) {
+            if new
+                .datatype
+                .is_some_and(|datatype| index.datatype != Some(datatype))
+            {
                 return Err(Failure::unsupported("changing the `datatype` of a sparse vector"));
             }
             index.full_scan_threshold = new.full_scan_threshold.or(index.full_scan_threshold);
@@ -212,7 +220,10 @@ mod tests {
             panic!("not named")
         };
         let a = named["a"].hnsw_config.as_ref().unwrap();
-        assert_eq!((a.m, a.ef_construct, named["a"].on_disk), (Some(32), Some(50), Some(true)));
+        assert_eq!(
+            (a.m, a.ef_construct, named["a"].on_disk),
+            (Some(32), Some(50), Some(true))
+        );
         assert_eq!(named["b"].on_disk, None);
 
         let update = UpdateCollection {
@@ -222,7 +233,10 @@ mod tests {
         };
         let changed = config.changed(update).unwrap();
         assert_eq!(json!(changed.metadata), json!({ "x": 1, "z": 3 }));
-        assert_eq!((changed.hnsw.m, changed.hnsw.ef_construct), (32, config.hnsw.ef_construct));
+        assert_eq!(
+            (changed.hnsw.m, changed.hnsw.ef_construct),
+            (32, config.hnsw.ef_construct)
+        );
     }
 
     #[test]
@@ -241,7 +255,9 @@ mod tests {
     #[test]
     fn mistakes_change_nothing() {
         for (name, text) in [("none", "none"), ("", "vectors"), ("s", "sparse vector")] {
-            let failure = config().changed(vector(name, VectorChange::default())).unwrap_err();
+            let failure = config()
+                .changed(vector(name, VectorChange::default()))
+                .unwrap_err();
             assert!(failure.to_string().contains(text), "{failure}");
         }
         let update = UpdateCollection {
@@ -252,6 +268,9 @@ mod tests {
             ..Default::default()
         };
         let failure = config().changed(update).unwrap_err();
-        assert!(failure.to_string().contains("hnsw_config.ef_construct"), "{failure}");
+        assert!(
+            failure.to_string().contains("hnsw_config.ef_construct"),
+            "{failure}"
+        );
     }
 }

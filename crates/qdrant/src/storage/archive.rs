@@ -70,7 +70,10 @@ pub(super) fn write(dir: &Path, description: &[u8], target: File) -> io::Result<
     trailer.push(b'\n');
     hash.update(&trailer);
     inner.write_all(&trailer)?;
-    inner.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    inner
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .sync_all()?;
     Ok(hex::encode(hash.finalize()))
 }
 
@@ -108,12 +111,17 @@ pub(super) fn verify(path: &Path) -> Result<String, Failure> {
 pub(super) fn unpack(path: &Path, into: &Path) -> Result<(), Failure> {
     let mut file = File::open(path).map_err(|e| Failure::io("read", path, &e))?;
     let wrong = |e: io::Error| match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::io("unpack a snapshot in", into, &e),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::io("unpack a snapshot in", into, &e)
+        }
         kind => Failure::Invalid(format!("snapshot: cannot be unpacked: {kind}")),
     };
     let size = file.seek(SeekFrom::End(0)).map_err(wrong)?;
     file.rewind().map_err(wrong)?;
-    let mut archive = Archive::new(BufReader::with_capacity(BUFFER, file.take(size.saturating_sub(TRAILER))));
+    let mut archive = Archive::new(BufReader::with_capacity(
+        BUFFER,
+        file.take(size.saturating_sub(TRAILER)),
+    ));
     archive.set_overwrite(false);
     archive.set_preserve_mtime(false);
     let mut room = MAX_UNPACKED;
@@ -124,7 +132,9 @@ pub(super) fn unpack(path: &Path, into: &Path) -> Result<(), Failure> {
             EntryType::Regular | EntryType::Directory | EntryType::GNUSparse
         ) && is_ours(&entry.path().map_err(wrong)?);
         if !expected {
-            return Err(Failure::invalid("snapshot: has files that a collection does not have"));
+            return Err(Failure::invalid(
+                "snapshot: has files that a collection does not have",
+            ));
         }
         let alone = entry.path().map_err(wrong)?.components().count() == 1;
         let fits = i < MAX_FILES && (!alone || entry.size() <= MAX_READ_WHOLE);
@@ -178,7 +188,10 @@ mod tests {
         unpack(&path, &into).unwrap();
         assert_eq!(fs::read(into.join(COLLECTION_FILE)).unwrap(), b"{}");
         assert_eq!(fs::read(into.join(JOURNAL_FILE)).unwrap(), b"journal");
-        assert_eq!(fs::read(into.join("shard/segments/data")).unwrap(), vec![7; 100_000]);
+        assert_eq!(
+            fs::read(into.join("shard/segments/data")).unwrap(),
+            vec![7; 100_000]
+        );
         assert!(into.join("shard/segments/empty").is_dir());
         assert_eq!(into.join("shard/holes").metadata().unwrap().len(), 64 << 20);
     }
@@ -191,7 +204,13 @@ mod tests {
         let half = whole.len() / 2;
         let mut flipped = whole.clone();
         flipped[half] ^= 1;
-        for bytes in [&whole[..half], &whole[..whole.len() - 1], b"", b"something else", &flipped] {
+        for bytes in [
+            &whole[..half],
+            &whole[..whole.len() - 1],
+            b"",
+            b"something else",
+            &flipped,
+        ] {
             fs::write(&path, bytes).unwrap();
             let failure = verify(&path).unwrap_err().to_string();
             assert!(failure.contains("snapshot: is damaged"), "{failure}");

@@ -61,9 +61,7 @@ impl Storage {
         let outdated = std::mem::take(&mut *self.outdated.lock());
         let any = !outdated.is_empty();
         for collection in outdated.into_iter().filter(|collection| !collection.is_deleted()) {
-            let closed = self
-                .pool
-                .keep_closed(collection.id, Instant::now() + PATIENCE);
+            let closed = self.pool.keep_closed(collection.id, Instant::now() + PATIENCE);
             if closed.is_none() {
                 self.outdated.lock().push(collection);
                 continue;

@@ -37,7 +37,6 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
-use self::{aliases::Aliases, collection::CollectionFile, pool::Pool};
 pub(crate) use self::{
     aliases::AliasMap,
     collection::Collection,
@@ -45,6 +44,7 @@ pub(crate) use self::{
     shard::{Shard, existing_points},
     snapshots::{SnapshotInfo, Staged},
 };
+use self::{aliases::Aliases, collection::CollectionFile, pool::Pool};
 use crate::{
     Error,
     service::{CollectionConfig, Failure},
@@ -177,9 +177,7 @@ impl Storage {
             )));
         }
         if self.aliases.resolve(name).is_some() {
-            return Err(Failure::AlreadyExists(format!(
-                "Alias `{name}` already exists!"
-            )));
+            return Err(Failure::AlreadyExists(format!("Alias `{name}` already exists!")));
         }
         if by_name.len() >= self.max_collections {
             let text = format!(

@@ -206,7 +206,9 @@ impl Shard {
 
     /// An index is built or segments are merged.
     pub(crate) fn is_optimizing(&self) -> bool {
-        self.optimizing.lock().is_some_and(|since| since.elapsed() >= LOOK)
+        self.optimizing
+            .lock()
+            .is_some_and(|since| since.elapsed() >= LOOK)
     }
 
     /// The optimizer has the shard, if only to look at it. It cannot be stopped.

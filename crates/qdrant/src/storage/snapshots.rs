@@ -74,7 +74,8 @@ impl Storage {
             .and_then(|()| disk::sync_dir(&self.snapshots_dir))
             .map_err(io)?;
         if read_dir(&dir).map_err(io)?.len() >= MAX_SNAPSHOTS {
-            let text = format!("the collection has {MAX_SNAPSHOTS} snapshots, which is the limit: delete some");
+            let text =
+                format!("the collection has {MAX_SNAPSHOTS} snapshots, which is the limit: delete some");
             return Err(Failure::Invalid(text));
         }
         let staged = self.stage();
@@ -196,7 +197,9 @@ impl Storage {
 
         let _changing = self.changing.lock();
         let before = self.get(name).ok();
-        file.name = before.as_ref().map_or_else(|| name.to_owned(), |before| before.name.clone());
+        file.name = before
+            .as_ref()
+            .map_or_else(|| name.to_owned(), |before| before.name.clone());
         file.replaces = before.as_ref().map(|before| before.id);
         if before.is_none() {
             self.check_new(name)?;
@@ -217,9 +220,9 @@ impl Storage {
     }
 
     fn one_snapshot(&self) -> Result<parking_lot::MutexGuard<'_, ()>, Failure> {
-        self.snapshotting
-            .try_lock_for(PATIENCE)
-            .ok_or_else(|| Failure::Busy("another snapshot is being made or recovered, try again later".into()))
+        self.snapshotting.try_lock_for(PATIENCE).ok_or_else(|| {
+            Failure::Busy("another snapshot is being made or recovered, try again later".into())
+        })
     }
 
     /// The folder of a collection's snapshots, which may not be there.
@@ -240,7 +243,11 @@ impl Storage {
             return Err(no_snapshot(snapshot));
         }
         let path = self.snapshots_of(name)?.join(snapshot);
-        if path.is_file() { Ok(path) } else { Err(no_snapshot(snapshot)) }
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(no_snapshot(snapshot))
+        }
     }
 }
 
@@ -251,7 +258,10 @@ fn no_snapshot(snapshot: &str) -> Failure {
 /// Unique, since one is made after the other and each takes longer than a millisecond.
 fn snapshot_name(collection: &str, now: DateTime<Utc>) -> String {
     let prefix = &collection[..collection.floor_char_boundary(MAX_PREFIX)];
-    format!("{prefix}-{PEER_ID}-{}{EXTENSION}", now.format("%Y-%m-%d-%H-%M-%S-%3f"))
+    format!(
+        "{prefix}-{PEER_ID}-{}{EXTENSION}",
+        now.format("%Y-%m-%d-%H-%M-%S-%3f")
+    )
 }
 
 fn checksum_file(dir: &Path, snapshot: &str) -> PathBuf {

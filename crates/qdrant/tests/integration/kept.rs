@@ -34,7 +34,9 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
-    waited.await.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
+    waited
+        .await
+        .unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"));
 }
 
 /// Does something again and again, with the number of the try, until the server is killed: once `least` tries were
@@ -94,7 +96,9 @@ async fn put(client: &Qdrant, collection: &str, ids: impl Iterator<Item = u64>) 
 }
 
 async fn count(client: &Qdrant, collection: &str) -> u64 {
-    let answer = client.count(CountPointsBuilder::new(collection).exact(true)).await;
+    let answer = client
+        .count(CountPointsBuilder::new(collection).exact(true))
+        .await;
     answer.unwrap().result.unwrap().count
 }
 
@@ -199,7 +203,11 @@ async fn configurations_are_kept() {
         "on_disk_payload": false,
         "metadata": { "owner": "tests" },
     });
-    send(reqwest::Client::new().put(server.url("/collections/c")), body.clone()).await;
+    send(
+        reqwest::Client::new().put(server.url("/collections/c")),
+        body.clone(),
+    )
+    .await;
     create(&server, "changing").await;
     let before = config(&server, "c").await;
     for (name, vector) in body["vectors"].as_object().unwrap() {
@@ -228,10 +236,18 @@ async fn configurations_are_kept() {
     })
     .await;
     let server = Server::start(storage.path());
-    let m = config(&server, "changing").await["hnsw_config"]["m"].as_u64().unwrap();
-    assert!([3 + acknowledged, 4 + acknowledged].contains(&m), "{m} after {acknowledged}");
+    let m = config(&server, "changing").await["hnsw_config"]["m"]
+        .as_u64()
+        .unwrap();
+    assert!(
+        [3 + acknowledged, 4 + acknowledged].contains(&m),
+        "{m} after {acknowledged}"
+    );
     let points = count(&server.client(None), "changing").await;
-    assert!([10, 11].contains(&(points - acknowledged)), "{points} after {acknowledged}");
+    assert!(
+        [10, 11].contains(&(points - acknowledged)),
+        "{points} after {acknowledged}"
+    );
     assert!(server.stop().success());
     let server = Server::start(storage.path());
     assert_eq!(config(&server, "c").await, before);
@@ -260,7 +276,10 @@ async fn snapshots_are_whole_after_kill_9() {
         let names: Vec<_> = found.iter().map(|snapshot| &snapshot["name"]).collect();
         // The last may have made it, though nobody was told.
         let one_more = found.len() as u64 == total + 1;
-        assert!(one_more || found.len() as u64 == total, "{names:?}, {total} acknowledged");
+        assert!(
+            one_more || found.len() as u64 == total,
+            "{names:?}, {total} acknowledged"
+        );
         total = found.len() as u64;
         let http = reqwest::Client::new();
         for snapshot in found {
@@ -318,7 +337,12 @@ async fn busy_collection(server: &Server, name: &str) {
     let client = server.client(None);
     let created = CreateCollectionBuilder::new(name)
         .vectors_config(VectorParamsBuilder::new(DIM, Distance::Euclid))
-        .hnsw_config(HnswConfigDiffBuilder::default().m(64).ef_construct(2_000).full_scan_threshold(10))
+        .hnsw_config(
+            HnswConfigDiffBuilder::default()
+                .m(64)
+                .ef_construct(2_000)
+                .full_scan_threshold(10),
+        )
         .optimizers_config(OptimizersConfigDiffBuilder::default().indexing_threshold(1_000));
     client.create_collection(created).await.unwrap();
     let mut seed = 1_u64;
@@ -343,7 +367,11 @@ async fn busy_collection(server: &Server, name: &str) {
     eventually("the index is being built", async || {
         let info = client.collection_info(name).await.unwrap().result.unwrap();
         let yellow = info.status == CollectionStatus::Yellow as i32;
-        since = if yellow { since.or_else(|| Some(Instant::now())) } else { None };
+        since = if yellow {
+            since.or_else(|| Some(Instant::now()))
+        } else {
+            None
+        };
         since.is_some_and(|since| since.elapsed() > Duration::from_secs(3))
     })
     .await;
