@@ -339,8 +339,8 @@ async fn busy_collection(server: &Server, name: &str) {
         .vectors_config(VectorParamsBuilder::new(DIM, Distance::Euclid))
         .hnsw_config(
             HnswConfigDiffBuilder::default()
-                .m(64)
-                .ef_construct(2_000)
+                .m(32)
+                .ef_construct(600)
                 .full_scan_threshold(10),
         )
         .optimizers_config(OptimizersConfigDiffBuilder::default().indexing_threshold(1_000));
@@ -362,7 +362,11 @@ async fn busy_collection(server: &Server, name: &str) {
             .await
             .unwrap();
     }
-    // Long enough for the optimizer to be in the midst of it, not before.
+    being_built(&client, name).await;
+}
+
+/// Waits until the optimizer is in the midst of it.
+async fn being_built(client: &Qdrant, name: &str) {
     let mut since = None;
     eventually("the index is being built", async || {
         let info = client.collection_info(name).await.unwrap().result.unwrap();
@@ -372,7 +376,7 @@ async fn busy_collection(server: &Server, name: &str) {
         } else {
             None
         };
-        since.is_some_and(|since| since.elapsed() > Duration::from_secs(3))
+        since.is_some_and(|since| since.elapsed() > Duration::from_millis(1_500))
     })
     .await;
 }
@@ -396,7 +400,7 @@ async fn nothing_waits_for_an_index_that_is_being_built() {
         .unwrap();
     quick("a write", start, 5);
     let start = Instant::now();
-    let change = UpdateCollectionBuilder::new("deleted").hnsw_config(HnswConfigDiffBuilder::default().m(32));
+    let change = UpdateCollectionBuilder::new("deleted").hnsw_config(HnswConfigDiffBuilder::default().m(16));
     client.update_collection(change).await.unwrap();
     quick("a change", start, 5);
     let start = Instant::now();
@@ -421,11 +425,10 @@ async fn nothing_waits_for_an_index_that_is_being_built() {
     quick("a stop", start, 6);
     let server = Server::start(storage.path());
     assert_eq!(count(&server.client(None), "stopped").await, 20_000);
-    eventually("the index is being built again", async || {
-        let info = server.client(None).collection_info("stopped").await.unwrap();
-        info.result.unwrap().status == CollectionStatus::Yellow as i32
-    })
-    .await;
+    let one = PointStruct::new(77_777, vec![1.0; 256], Payload::new());
+    let upsert = UpsertPointsBuilder::new("stopped", vec![one]);
+    server.client(None).upsert_points(upsert).await.unwrap();
+    being_built(&server.client(None), "stopped").await;
     server.client(None).delete_collection("stopped").await.unwrap();
     server.kill();
     let server = Server::start_with(storage.path(), &Setup::default());

@@ -202,7 +202,7 @@ def quantization(c):
     vectors = RNG.standard_normal((COUNT, dim)).astype(np.float32)
     kinds = {
         "scalar": m.ScalarQuantization(
-            scalar=m.ScalarQuantizationConfig(type=m.ScalarType.INT8, quantile=0.99, always_ram=True)
+            scalar=m.ScalarQuantizationConfig(type=m.ScalarType.INT8, quantile=0.96875, always_ram=True)
         ),
         "product": m.ProductQuantization(product=m.ProductQuantizationConfig(compression=m.CompressionRatio.X4)),
         "binary": m.BinaryQuantization(binary=m.BinaryQuantizationConfig(
