@@ -23,17 +23,15 @@ impl Api {
         name: String,
         update: impl FnOnce() -> Result<Update, Failure> + Send + 'static,
     ) -> Answer<pb::PointsOperationResponse> {
-        let answer = self.call(
+        self.call_and_tell(
             move |service| service.update(&name, vec![update()?]),
             |mut operations, time| pb::PointsOperationResponse {
                 result: operations.pop().map(completed),
                 time,
                 usage: None,
             },
-        );
-        let answer = answer.await;
-        self.engine.written();
-        answer
+        )
+        .await
     }
 
     async fn find<R: Send + 'static>(
@@ -202,7 +200,7 @@ impl Points for Api {
 
     async fn update_batch(&self, request: Request<pb::UpdateBatchPoints>) -> Answer<pb::UpdateBatchResponse> {
         let r = request.into_inner();
-        let answer = self.call(
+        self.call_and_tell(
             move |service| {
                 let updates = r
                     .operations
@@ -216,10 +214,8 @@ impl Points for Api {
                 time,
                 usage: None,
             },
-        );
-        let answer = answer.await;
-        self.engine.written();
-        answer
+        )
+        .await
     }
 
     async fn get(&self, request: Request<pb::GetPoints>) -> Answer<pb::GetResponse> {

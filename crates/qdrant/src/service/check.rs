@@ -26,6 +26,14 @@ pub(crate) fn refuse_present(fields: &[(&str, bool)]) -> Result<(), Failure> {
     }
 }
 
+/// Refuses to keep more than one of what a cluster has several of.
+pub(crate) fn only_one(counts: &[(&str, Option<u64>)]) -> Result<(), Failure> {
+    match counts.iter().find(|(_, count)| count.is_some_and(|n| n != 1)) {
+        Some((field, _)) => Err(Failure::Unsupported(format!("`{field}` other than 1"))),
+        None => Ok(()),
+    }
+}
+
 pub(crate) fn results(field: &str, count: usize) -> Result<(), Failure> {
     at_most(field, count, MAX_RESULTS)
 }

@@ -1,6 +1,8 @@
 //! What the engine does, independent of the protocol. All of it blocks: the adapters call it through
 //! [`Engine`](crate::engine::Engine).
 
+mod aliases;
+mod change;
 pub(crate) mod check;
 mod config;
 mod failure;
@@ -12,6 +14,7 @@ pub(crate) mod name;
 mod points;
 mod recommend;
 mod search;
+mod snapshots;
 mod update;
 
 use std::path::Path;
@@ -21,6 +24,8 @@ use qdrant_edge::{
 };
 
 pub(crate) use self::{
+    aliases::AliasAction,
+    change::{QuantizationChange, UpdateCollection, VectorChange},
     config::{
         CollectionConfig, CreateCollection, Hnsw, Optimizers, SparseIndex, SparseVectorParams, VectorParams,
         Vectors, Wal,
@@ -32,6 +37,7 @@ pub(crate) use self::{
         Count, Facet, Feedback, Input, Lookup, Mmr, NewPayload, Query, Retrieve, Scroll, Search, Selector,
         Stage, Strategy, Update,
     },
+    snapshots::no_full_snapshots,
 };
 use crate::{
     Error,
@@ -49,6 +55,7 @@ pub(crate) struct Service {
 pub(crate) struct Info {
     pub(crate) config: CollectionConfig,
     pub(crate) shard: ShardInfo,
+    /// The optimizer works on it, or has work that it will begin with.
     pub(crate) optimizing: bool,
     pub(crate) optimizer_error: Option<String>,
 }
@@ -104,14 +111,16 @@ impl Service {
     }
 
     pub(crate) fn info(&self, name: &str) -> Result<Info, Failure> {
-        self.with(name, |shard, config| {
-            let info = shard.read(|engine| Ok(engine.info()))?;
-            Ok(Info {
-                config: config.clone(),
-                shard: info,
-                optimizing: shard.is_optimizing(),
-                optimizer_error: shard.optimizer_error(),
-            })
+        let (collection, shard) = self.storage.acquire(name)?;
+        let info = shard.read(|engine| Ok(engine.info()))?;
+        let config = (*collection.config()).clone();
+        let due = shard.is_unseen() && change::index_is_due(&config, &info);
+        let outdated = shard.is_reconfigured() || self.storage.is_outdated(&collection);
+        Ok(Info {
+            optimizing: due || outdated || shard.is_optimizing(),
+            optimizer_error: shard.optimizer_error(),
+            config,
+            shard: info,
         })
     }
 
@@ -220,8 +229,7 @@ impl Service {
         name: &str,
         call: impl FnOnce(&InUse<'_>, &CollectionConfig) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let collection = self.storage.get(name)?;
-        let shard = self.storage.shard(&collection)?;
-        call(&shard, &collection.config)
+        let (collection, shard) = self.storage.acquire(name)?;
+        call(&shard, &collection.config())
     }
 }

@@ -153,9 +153,6 @@ def mistakes(c):
     refused(404, "99", lambda: c.set_payload("c", payload={"a": 1}, points=[99]))
     same(c.retrieve("c", [1])[0].payload, {"x": 1})
     refused(501, "shard_key", lambda: c.upsert("c", points=[point()], shard_key_selector="k"))
-    refused(501, "", lambda: c.update_collection("c", optimizers_config=m.OptimizersConfigDiff(indexing_threshold=5)))
-    refused(501, "", lambda: c.get_collection_aliases("c"))
-    refused(501, "", lambda: c.create_snapshot("c"))
 
     # What no well-behaved client sends.
     url = f"http://127.0.0.1:{REST}/collections/c/points"
