@@ -3,14 +3,15 @@
 use isa_config::{Endpoints, ServiceKind};
 use isa_server::{Mount, Upstream};
 
-use crate::{minio, nats, postgres, redis};
+use crate::{minio, nats, neo4j, postgres, redis};
 
 /// The building blocks that there are.
-pub const AVAILABLE: [ServiceKind; 4] = [
+pub const AVAILABLE: [ServiceKind; 5] = [
     ServiceKind::Minio,
     ServiceKind::Redis,
     ServiceKind::Nats,
     ServiceKind::Postgres,
+    ServiceKind::Neo4j,
 ];
 
 /// Why a service cannot be started, whatever its engine does: its settings are wrong.
@@ -36,10 +37,9 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Postgres => postgres::mount(endpoint),
         ServiceKind::Minio => minio::mount(endpoint),
         ServiceKind::Nats => nats::mount(endpoint),
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        | ServiceKind::Loki
-        | ServiceKind::Qdrant
-        | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
+        ServiceKind::Neo4j => neo4j::mount(endpoint),
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => {
+            Err(StartError::NotBuilt(kind))
+        }
     }
 }
