@@ -6,5 +6,6 @@
 mod harness;
 mod minio;
 mod nats;
+mod neo4j;
 mod postgres;
 mod redis;
