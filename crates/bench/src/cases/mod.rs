@@ -2,6 +2,7 @@
 
 mod minio;
 mod nats;
+mod neo4j;
 mod postgres;
 mod redis;
 
@@ -9,11 +10,12 @@ use isa_config::ServiceKind;
 
 use crate::{measure::Operation, platform::Platform};
 
-pub(crate) const SERVICES: [ServiceKind; 4] = [
+pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
     ServiceKind::Nats,
+    ServiceKind::Neo4j,
 ];
 
 /// One operation, both ways.
@@ -66,10 +68,7 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Postgres => postgres::cases(platform).await,
         ServiceKind::Minio => minio::cases(platform).await,
         ServiceKind::Nats => nats::cases(platform).await,
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        | ServiceKind::Loki
-        | ServiceKind::Qdrant
-        | ServiceKind::Neo4j => Ok(Vec::new()),
+        ServiceKind::Neo4j => neo4j::cases(platform).await,
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => Ok(Vec::new()),
     }
 }
