@@ -14,6 +14,8 @@ CLASSES: dict[tuple[str, str], type] = {
     ("minio", "async"): isa_common.AsyncMinIOClient,
     ("nats", "sync"): isa_common.NATSClient,
     ("nats", "async"): isa_common.AsyncNATSClient,
+    ("neo4j", "sync"): isa_common.Neo4jClient,
+    ("neo4j", "async"): isa_common.AsyncNeo4jClient,
 }
 
 
