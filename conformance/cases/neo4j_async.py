@@ -9,7 +9,9 @@ case = cases("neo4j", "async")
 
 @case("RunCypher")
 async def parameters_as_the_async_client_sends_them(w: World) -> None:
-    found = await w.raw.run_cypher("RETURN $b AS b, $n AS n, $l AS l, $m AS m", {"b": True, "n": None, "l": [1], "m": {"a": "x"}})
+    found = await w.raw.run_cypher(
+        "RETURN $b AS b, $n AS n, $l AS l, $m AS m", {"b": True, "n": None, "l": [1], "m": {"a": "x"}}
+    )
     same(found, [{"b": True, "n": None, "l": [1.0], "m": {"a": "x"}}])
 
 

@@ -1,6 +1,7 @@
 """Neo4j by the published client: what its sync and async form have in common. It never says who calls, so everything
 here is the default tenant's; labels have a name that no run had before."""
 
+import itertools
 from typing import Any
 
 from conformance import names
@@ -99,7 +100,7 @@ def relationships(w: World) -> None:
 @case("GetPath", "GetShortestPath", "CreateRelationship")
 def paths(w: World) -> None:
     ids = [person(w, n=n) for n in range(4)]
-    for one, two in zip(ids, ids[1:]):
+    for one, two in itertools.pairwise(ids):
         w.client.create_relationship(one, two, "NEXT")
     w.client.create_relationship(ids[3], ids[1], "CUT")
     found = w.client.shortest_path(ids[0], ids[3])
