@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import botocore.config
 import nats
+import neo4j
 import psycopg
 import qdrant_client
 import redis
@@ -18,6 +19,8 @@ from conformance.links import Endpoint
 
 def connect(service: str, endpoint: Endpoint) -> Any:
     return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "qdrant": qdrant}[service](endpoint)
+    engines = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "neo4j": Neo4j}
+    return engines[service](endpoint)
 
 
 def redis_client(endpoint: Endpoint) -> redis.Redis:
@@ -126,6 +129,34 @@ class NatsSubscription:
         LOOP.run(self._subscription.unsubscribe())
 
 
+class Neo4j:
+    """Neo4j's own driver: rows as dicts."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.driver = neo4j.GraphDatabase.driver(
+            endpoint.url, auth=(endpoint.username or "neo4j", endpoint.password or ""), notifications_min_severity="OFF"
+        )
+        self.driver.verify_connectivity()
+
+    def rows(self, cypher: str, **parameters: Any) -> list[dict[str, Any]]:
+        records, _, _ = self.driver.execute_query(cypher, parameters)
+        return [record.data() for record in records]
+
+    def value(self, cypher: str, **parameters: Any) -> Any:
+        """The one value of the one row."""
+        records, _, _ = self.driver.execute_query(cypher, parameters)
+        ((value,),) = (tuple(record) for record in records)
+        return value
+
+    def node(self, id: int) -> Any:
+        """None if there is none."""
+        records, _, _ = self.driver.execute_query("MATCH (n) WHERE id(n) = $id RETURN n", id=id)
+        return records[0]["n"] if records else None
+
+    def close(self) -> None:
+        self.driver.close()
+
+
 def version(service: str, engine: Any) -> str:
     """The engine's name and version, for the table."""
     match service:
@@ -140,6 +171,8 @@ def version(service: str, engine: Any) -> str:
             return server.lower()
         case "qdrant":
             return f"qdrant {engine.info().version}"
+        case "neo4j":
+            return f"neo4j {engine.value('CALL dbms.components() YIELD versions RETURN versions[0]')}"
         case _:
             return f"nats {engine.version()}"
 
@@ -175,6 +208,8 @@ def drop_collections(engine: qdrant_client.QdrantClient, tenant: str, mark: str)
     for collection in engine.get_collections().collections:
         if collection.name.startswith(f"{names.slug(tenant)}-") and mark in collection.name:
             engine.delete_collection(collection.name)
+        case "neo4j":
+            drop_nodes(engine, tenant, "")
 
 
 def drop_tables(engine: psycopg.Connection, tenant: str, mark: str) -> None:
@@ -186,6 +221,20 @@ def drop_tables(engine: psycopg.Connection, tenant: str, mark: str) -> None:
     )
     for (table,) in found.fetchall():
         engine.execute(f"DROP TABLE {table} CASCADE")
+
+
+def drop_nodes(engine: Neo4j, tenant: str, mark: str) -> None:
+    """The tenant's nodes with a label, and its indexes and constraints with a name, that have the mark."""
+    prefix = names.neo4j_label(tenant)
+    engine.rows(
+        f"MATCH (n:`{prefix}`) WHERE $mark = '' OR any(label IN labels(n) WHERE label CONTAINS $mark) DETACH DELETE n",
+        mark=mark,
+    )
+    # An index may be that of a constraint: these first.
+    for what, all_of_them in (("CONSTRAINT", "CONSTRAINTS"), ("INDEX", "INDEXES")):
+        for row in engine.rows(f"SHOW {all_of_them} YIELD name"):
+            if row["name"].startswith(prefix) and mark in row["name"]:
+                engine.rows(f"DROP {what} {row['name']}")
 
 
 def remove_bucket(engine: Any, bucket: str) -> None:

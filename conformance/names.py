@@ -40,6 +40,11 @@ def postgres_schema(tenant: str) -> str:
     return f"t_{slug(tenant)}"
 
 
+def neo4j_label(tenant: str, label: str = "") -> str:
+    """The label of all nodes of the tenant, or that which stands beside one of its own. Schema names likewise."""
+    return f"_isa_{slug(tenant)}_{label}".removesuffix("_" if not label else "")
+
+
 def s3_bucket(tenant: str, bucket: str) -> str:
     return f"{slug(tenant)}-{bucket}"
 

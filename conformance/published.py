@@ -16,6 +16,8 @@ CLASSES: dict[tuple[str, str], type] = {
     ("nats", "async"): isa_common.AsyncNATSClient,
     ("qdrant", "sync"): isa_common.QdrantClient,
     ("qdrant", "async"): isa_common.AsyncQdrantClient,
+    ("neo4j", "sync"): isa_common.Neo4jClient,
+    ("neo4j", "async"): isa_common.AsyncNeo4jClient,
 }
 
 

@@ -5,6 +5,7 @@
 pub mod fuzz;
 mod minio;
 mod nats;
+mod neo4j;
 mod postgres;
 mod qdrant;
 mod redis;

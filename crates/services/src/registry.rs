@@ -4,6 +4,7 @@ use isa_config::{Endpoints, ServiceKind};
 use isa_server::{Mount, Upstream};
 
 use crate::{minio, nats, postgres, qdrant, redis};
+use crate::{minio, nats, neo4j, postgres, redis};
 
 /// The building blocks that there are.
 pub const AVAILABLE: [ServiceKind; 5] = [
@@ -12,6 +13,7 @@ pub const AVAILABLE: [ServiceKind; 5] = [
     ServiceKind::Nats,
     ServiceKind::Postgres,
     ServiceKind::Qdrant,
+    ServiceKind::Neo4j,
 ];
 
 /// Why a service cannot be started, whatever its engine does: its settings are wrong.
@@ -42,5 +44,9 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         | ServiceKind::Mqtt
         | ServiceKind::Loki
         | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
+        ServiceKind::Neo4j => neo4j::mount(endpoint),
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => {
+            Err(StartError::NotBuilt(kind))
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod minio;
 mod nats;
+mod neo4j;
 mod postgres;
 mod qdrant;
 mod redis;
@@ -16,6 +17,7 @@ pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Minio,
     ServiceKind::Nats,
     ServiceKind::Qdrant,
+    ServiceKind::Neo4j,
 ];
 
 /// One operation, both ways.
@@ -73,5 +75,7 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         | ServiceKind::Mqtt
         | ServiceKind::Loki
         | ServiceKind::Neo4j => Ok(Vec::new()),
+        ServiceKind::Neo4j => neo4j::cases(platform).await,
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => Ok(Vec::new()),
     }
 }

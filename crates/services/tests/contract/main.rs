@@ -46,4 +46,5 @@ suites! {
     minio = Minio;
     nats = Nats;
     qdrant = Qdrant;
+    neo4j = Neo4j;
 }

@@ -8,6 +8,7 @@ use isa_config::{Endpoint, ServiceKind};
 use isa_proto::{
     minio::{self, min_io_service_client::MinIoServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
+    neo4j::{self, neo4j_service_client::Neo4jServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
     redis::{self as pb, redis_service_client::RedisServiceClient},
 };
@@ -342,4 +343,43 @@ fn s3(endpoint: &Endpoint) -> aws_sdk_s3::Client {
         .credentials_provider(Credentials::new(key, secret, None, None, "endpoint"))
         .force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neo4j_works_for_nobody_who_is_gone() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Neo4j;
+    let services = platform.serve(&[kind]).await;
+    let endpoint = platform.endpoint(kind);
+    let engine = neo4rs::Graph::new(
+        endpoint.url.as_str(),
+        endpoint.username.as_deref().expect("a user"),
+        endpoint.password.as_ref().expect("a password").expose(),
+    )
+    .expect("a client");
+    let mark = unique();
+    let busy = || async {
+        let cypher = format!(
+            "SHOW TRANSACTIONS YIELD currentQuery WHERE currentQuery CONTAINS '{mark}' \
+             AND NOT currentQuery CONTAINS 'SHOW' RETURN count(*) AS count"
+        );
+        let mut rows = engine.execute(neo4rs::query(&cypher)).await.expect("rows");
+        let row = rows.next().await.expect("a row").expect("a row");
+        row.get::<i64>("count").expect("a count") > 0
+    };
+    let request = neo4j::RunCypherRequest {
+        cypher: format!("UNWIND range(1, 10000000000) AS n RETURN count(*) /* {mark} */"),
+        ..Default::default()
+    };
+    let mut client = Neo4jServiceClient::new(services.channel(kind));
+    let call = tokio::spawn(async move { client.run_cypher(request).await });
+    eventually("Neo4j runs the statement", OPEN, || async {
+        present(busy().await, "statement")
+    })
+    .await;
+    call.abort();
+    eventually("Neo4j has ended the statement", CLOSED, || async {
+        absent(busy().await, "the statement")
+    })
+    .await;
 }

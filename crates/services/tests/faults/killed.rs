@@ -58,4 +58,5 @@ for_each! {
     minio_is_killed = Minio;
     nats_is_killed = Nats;
     qdrant_is_killed = Qdrant;
+    neo4j_is_killed = Neo4j;
 }

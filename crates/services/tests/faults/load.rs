@@ -15,6 +15,7 @@ use isa_config::ServiceKind;
 use isa_proto::{
     minio::{self, min_io_service_client::MinIoServiceClient, put_object_request::Data},
     nats::{self, nats_service_client::NatsServiceClient},
+    neo4j::{self, neo4j_service_client::Neo4jServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
     prost_types::value::Kind,
     qdrant::{self, qdrant_service_client::QdrantServiceClient},
@@ -134,6 +135,15 @@ impl Place {
                 let request = upsert(&name, [qdrant::point::Id::NumId(item)]);
                 let mut client = QdrantServiceClient::new(channel);
                 client.upsert_points(bounded(request, deadline)).await.map(drop)
+            ServiceKind::Neo4j => {
+                let properties = fields("item", Kind::StringValue(item.to_string()));
+                let request = neo4j::CreateNodeRequest {
+                    labels: vec![name],
+                    properties: Some(properties),
+                    ..Default::default()
+                };
+                let mut client = Neo4jServiceClient::new(channel);
+                client.create_node(bounded(request, deadline)).await.map(drop)
             }
             other => panic!("{other} has no load"),
         }
@@ -170,6 +180,7 @@ impl Place {
             ServiceKind::Minio => self.objects(channel).await,
             ServiceKind::Nats => self.messages(channel).await,
             ServiceKind::Qdrant => self.points(channel).await,
+            ServiceKind::Neo4j => self.nodes(channel).await,
             other => panic!("{other} has no load"),
         };
         // Slow calls leave other things.
@@ -192,6 +203,35 @@ impl Place {
                 return keys;
             }
             token = page.next_continuation_token;
+        }
+    }
+
+    async fn nodes(&self, channel: Channel) -> Vec<String> {
+        let mut client = Neo4jServiceClient::new(channel);
+        let mut items = Vec::new();
+        loop {
+            let request = neo4j::FindNodesRequest {
+                label: Some(self.name.clone()),
+                limit: Some(10_000),
+                skip: i32::try_from(items.len()).ok(),
+                ..Default::default()
+            };
+            let nodes = client
+                .find_nodes(request)
+                .await
+                .expect("nodes")
+                .into_inner()
+                .nodes;
+            if nodes.is_empty() {
+                return items;
+            }
+            items.extend(nodes.into_iter().map(|node| {
+                let item = node.properties.unwrap_or_default().fields.remove("item");
+                match item.and_then(|item| item.kind) {
+                    Some(Kind::StringValue(item)) => item,
+                    other => panic!("{other:?} is no item"),
+                }
+            }));
         }
     }
 
@@ -314,6 +354,14 @@ impl Place {
                     .upsert_points(request)
                     .await
                     .map(drop)
+            ServiceKind::Neo4j => {
+                // The loop takes about a second on any machine that this runs on, more or less.
+                let request = neo4j::RunCypherRequest {
+                    cypher: "UNWIND range(1, 3000000) AS n RETURN count(n % 7) AS n".into(),
+                    ..Default::default()
+                };
+                let mut client = Neo4jServiceClient::new(channel);
+                client.run_cypher(bounded(request, DEADLINE * 4)).await.map(drop)
             }
             other => panic!("{other} has no slow call"),
         }
@@ -344,6 +392,10 @@ fn upsert(
         points: ids.into_iter().map(point).collect(),
         wait: Some(true),
         ..Default::default()
+fn fields(name: &str, kind: Kind) -> isa_proto::prost_types::Struct {
+    let value = isa_proto::prost_types::Value { kind: Some(kind) };
+    isa_proto::prost_types::Struct {
+        fields: [(name.to_owned(), value)].into(),
     }
 }
 

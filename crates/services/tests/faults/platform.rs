@@ -23,6 +23,7 @@ pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Minio,
     ServiceKind::Nats,
     ServiceKind::Qdrant,
+    ServiceKind::Neo4j,
 ];
 
 /// Engines that all tests share; they stop with the last of these.

@@ -6,6 +6,7 @@
 mod harness;
 mod minio;
 mod nats;
+mod neo4j;
 mod postgres;
 mod qdrant;
 mod redis;
