@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use isa_config::{Endpoint, ServiceKind};
 use isa_proto::{
     minio::{self, min_io_service_client::MinIoServiceClient},
+    mqtt::{self, mqtt_service_client::MqttServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
     redis::{self as pb, redis_service_client::RedisServiceClient},
@@ -342,4 +343,50 @@ fn s3(endpoint: &Endpoint) -> aws_sdk_s3::Client {
         .credentials_provider(Credentials::new(key, secret, None, None, "endpoint"))
         .force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_unsubscribes_who_is_gone() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Mqtt;
+    let services = platform.serve(&[kind]).await;
+    let mut client = MqttServiceClient::new(services.channel(kind));
+    let session_id = client
+        .connect(mqtt::ConnectRequest::default())
+        .await
+        .expect("a session")
+        .into_inner()
+        .session_id;
+    let request = mqtt::SubscribeRequest {
+        session_id: session_id.clone(),
+        topic_filter: "gone/#".into(),
+        ..Default::default()
+    };
+    let stream = client.subscribe(request).await.expect("a stream").into_inner();
+    drop(stream);
+    // The subscription is there no more for the service, which unsubscribes at once, nor then for the broker.
+    eventually("no subscription is left", CLOSED, || async {
+        let mut client = MqttServiceClient::new(services.channel(kind));
+        let request = mqtt::ListSubscriptionsRequest {
+            session_id: session_id.clone(),
+            ..Default::default()
+        };
+        let listed = client
+            .list_subscriptions(request)
+            .await
+            .expect("a list")
+            .into_inner();
+        absent(!listed.subscriptions.is_empty(), "the subscription")
+    })
+    .await;
+    let request = mqtt::UnsubscribeRequest {
+        session_id,
+        topic_filters: vec!["gone/#".into()],
+        ..Default::default()
+    };
+    let left = client.unsubscribe(request).await.expect("an answer").into_inner();
+    assert_eq!(
+        left.unsubscribed_count, 0,
+        "the broker had the subscription still"
+    );
 }

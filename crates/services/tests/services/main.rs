@@ -5,6 +5,7 @@
 
 mod harness;
 mod minio;
+mod mqtt;
 mod nats;
 mod postgres;
 mod redis;
