@@ -84,7 +84,7 @@ impl Native {
 }
 
 pub(crate) async fn cases(platform: &Platform) -> anyhow::Result<Vec<Case>> {
-    let native = Arc::new(Native::connect(&platform.endpoint(KIND)?).await?);
+    let native = Arc::new(Native::connect(platform.endpoint(KIND)?).await?);
     let channels = Arc::new(platform.channels(KIND).await?);
     let session = MqttServiceClient::new(channels.of(0))
         .connect(ConnectRequest::default())

@@ -15,6 +15,9 @@ const TENANTS: &str = "isa/t/";
 /// Topics of the service itself.
 pub(crate) const OWN: &str = "isa/own/";
 
+/// Below it, by their names at the broker, replicas say which clients they are about to connect.
+pub(crate) const TAKEOVERS: &str = "isa/own/takeover/";
+
 /// All topics of all tenants.
 pub(crate) const ALL: &str = "isa/t/#";
 

@@ -22,7 +22,7 @@ use super::{
     queue::{Inlet, Outlet, queue},
     webhooks::{Kind, Selection, Webhook, says},
 };
-use crate::mqtt::names::{DEVICES, Names, device_of, split};
+use crate::mqtt::names::{DEVICES, Names, TAKEOVERS, device_of, split};
 
 /// Listeners of one tenant at this replica.
 const MAX_LISTENERS: usize = 64;
@@ -39,6 +39,7 @@ const AT_ONCE: usize = 64;
 /// The ids of the subscriptions.
 const SHARED: u32 = 2;
 const OWN: u32 = 3;
+const TAKEN: u32 = 4;
 
 /// Between attempts to subscribe.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -103,7 +104,12 @@ impl Mqtt {
     /// Takes a message of the broker's. False if it is acknowledged later.
     pub(super) fn hear(&self, publish: Publish, mark: Mark) -> bool {
         let full = publish.topic.clone();
-        let parts = std::str::from_utf8(&full).ok().and_then(split);
+        let full = std::str::from_utf8(&full).unwrap_or_default();
+        if let Some(client) = full.strip_prefix(TAKEOVERS) {
+            self.lose(client, &publish.payload);
+            return true;
+        }
+        let parts = split(full);
         let Some((slug, topic)) = parts else {
             return true;
         };
@@ -308,8 +314,8 @@ impl Drop for Overhearing {
     }
 }
 
-/// Subscribes to the devices of all tenants, which the link then keeps. Ends with the link.
-pub(super) async fn follow(link: Weak<Link>) {
+/// Subscribes to what other replicas connect and, if that is of use, to the devices of all tenants. The link keeps both.
+pub(super) async fn follow(link: Weak<Link>, with_devices: bool) {
     let Some(mut phases) = link.upgrade().map(|link| link.phases()) else {
         return;
     };
@@ -323,13 +329,17 @@ pub(super) async fn follow(link: Weak<Link>) {
         let Some(link) = link.upgrade() else {
             return;
         };
-        let shared = Wanted {
-            filter: DEVICES.to_owned(),
+        let wanted = |filter: &str, id| Wanted {
+            filter: filter.to_owned(),
             qos: QoS::AtLeastOnce,
-            id: SHARED,
+            id,
             retained: Retained::None,
         };
-        match link.subscribe(vec![shared]).await {
+        let mut both = vec![wanted(&format!("{TAKEOVERS}+"), TAKEN)];
+        if with_devices {
+            both.push(wanted(DEVICES, SHARED));
+        }
+        match link.subscribe(both).await {
             Ok(()) => return,
             Err(error) => tracing::debug!(%error, "devices are not heard yet"),
         }

@@ -151,6 +151,10 @@ impl Mqtt {
             Arc::clone(&mqtt.topics),
             Arc::downgrade(&mqtt.topics_link),
         ));
+        tokio::spawn(feed::follow(
+            Arc::downgrade(&mqtt.device_link),
+            mqtt.store.is_some(),
+        ));
         if let Some(store) = &mqtt.store {
             let weak = || Arc::downgrade(store);
             let devices = Arc::downgrade(&mqtt.devices.mirror);
@@ -159,7 +163,6 @@ impl Mqtt {
             tokio::spawn(Mirror::follow(webhooks, weak(), |store| &store.webhooks));
             let replicas = Arc::downgrade(&mqtt.replicas.mirror);
             tokio::spawn(Mirror::follow(replicas, weak(), |store| &store.replicas));
-            tokio::spawn(feed::follow(Arc::downgrade(&mqtt.device_link)));
             tokio::spawn(Self::queue_all(Arc::downgrade(&mqtt), waiting));
             tokio::spawn(Self::deliver(Arc::downgrade(&mqtt)));
             tokio::spawn(Self::write(Arc::downgrade(&mqtt)));

@@ -17,12 +17,12 @@ use rumqttc::v5::mqttbytes::{QoS, v5::LastWill};
 use super::{
     Error, Mqtt,
     hub::{Hub, Subscribed},
-    link::{Goodbye, Introduction, Link, Phase, Receipt},
+    link::{self, Goodbye, Introduction, Link, Phase, Receipt},
     message::{Outgoing, Received, check_payload},
     queue::Outlet,
     traffic::{Counters, now},
 };
-use crate::mqtt::names::{Names, check_client};
+use crate::mqtt::names::{Names, TAKEOVERS, check_client};
 
 /// Sessions of one tenant at one replica, and of all: each is an open connection.
 const MAX_OF_TENANT: usize = 256;
@@ -42,6 +42,9 @@ const KEPT_SHORTLY: Duration = Duration::from_secs(5 * 60);
 
 /// A sign of life is due so often if the caller does not say.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// How long the connection of an earlier session may take to end.
+const GIVE_WAY: Duration = Duration::from_secs(1);
 
 /// Largest payload of a will: MQTT has two bytes for its length.
 const MAX_WILL: usize = 65_535;
@@ -117,6 +120,14 @@ impl Mqtt {
         let client = names.client(user, &client);
         self.sessions.check_room(names.slug(), &client)?;
 
+        // Brokers close the connection that had the name, and not all say why: who does not know would come back. So all
+        // replicas hear of it from us.
+        if let Some(earlier) = self.sessions.of_client(&client) {
+            self.sessions.remove(earlier.id);
+            earlier.give_way().await;
+        }
+        self.claim(&client).await?;
+
         let traffic = self.traffic.of(names.slug());
         let hub = Arc::new(Hub::new(names.slug(), Arc::clone(&traffic)));
         let deliver = Arc::clone(&hub);
@@ -160,7 +171,6 @@ impl Mqtt {
             connected: Mutex::new(Some(since)),
         });
         self.sessions.insert(&session);
-        // The broker ends it when another connects by this name, at whichever replica.
         let (sessions, session) = (Arc::downgrade(&self.sessions), Arc::downgrade(&session));
         tokio::spawn(follow(sessions, session, phases));
         Ok(resumed)
@@ -178,6 +188,25 @@ impl Mqtt {
         let session = session.ok_or_else(|| Error::NotFound("the session".to_owned()))?;
         session.used.store(now(), Relaxed);
         Ok(session)
+    }
+
+    /// Tells all replicas that this client is about to be connected here.
+    async fn claim(&self, client: &str) -> Result<(), Error> {
+        let topic = format!("{TAKEOVERS}{client}");
+        let replica = Bytes::copy_from_slice(self.replicas.own.as_bytes());
+        let message = link::message(topic, replica, QoS::AtLeastOnce, false);
+        self.work.send(message).await?.settled().await
+    }
+
+    /// Another replica connects this client.
+    pub(super) fn lose(&self, client: &str, to: &[u8]) {
+        if to == self.replicas.own.as_bytes() {
+            return;
+        }
+        if let Some(session) = self.sessions.of_client(client) {
+            self.sessions.remove(session.id);
+            session.close_for_another();
+        }
     }
 
     /// Ends a session as its caller wishes: without its will.
@@ -255,21 +284,22 @@ impl Sessions {
     }
 
     fn insert(&self, session: &Arc<Session>) {
+        let same = self.of_client(&session.client);
         let mut map = self.map.write();
-        let same = map.values().find(|other| other.client == session.client).cloned();
         if let Some(earlier) = &same {
             map.remove(&earlier.id);
         }
         map.insert(session.id, Arc::clone(session));
         drop(map);
+        // Both connected at once.
         if let Some(earlier) = same {
-            // The broker has closed its connection; it must not come back.
-            earlier.link.close(Goodbye {
-                with_will: false,
-                forget: false,
-            });
-            earlier.hub.end(true);
+            earlier.close_for_another();
         }
+    }
+
+    fn of_client(&self, client: &str) -> Option<Arc<Session>> {
+        let map = self.map.read();
+        map.values().find(|session| session.client == client).cloned()
     }
 
     fn remove(&self, id: StatefulId) {
@@ -412,6 +442,23 @@ impl Session {
             sent: self.sent.load(Relaxed),
             received: self.hub.received(),
         }
+    }
+
+    /// Ends it for another that has its name: it has not said farewell, and what it left is the other's.
+    fn close_for_another(&self) {
+        self.link.close(Goodbye {
+            with_will: true,
+            forget: false,
+        });
+        self.hub.end(true);
+    }
+
+    /// Likewise, and waits until the broker knows, within a short while.
+    async fn give_way(&self) {
+        self.close_for_another();
+        let mut phases = self.link.phases();
+        let ended = phases.wait_for(|phase| matches!(phase, Phase::Ended));
+        let _ = tokio::time::timeout(GIVE_WAY, ended).await;
     }
 
     fn finish(&self, with_will: bool) {

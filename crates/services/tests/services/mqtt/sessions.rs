@@ -141,13 +141,14 @@ async fn a_will_is_sent_unless_the_session_is_ended() {
         .disconnect(disconnecting(&world, &first.session_id))
         .await
         .unwrap();
-    let lone = World::at(Node::start(ServiceKind::Mqtt).await).await;
-    connecting.client_id = "d".into();
     connecting.will_topic = "wills/d".into();
-    lone.client().connect(connecting.clone()).await.unwrap();
-    // A connection that takes over ends the other without its farewell.
+    world.client().connect(connecting.clone()).await.unwrap();
+    // Who is taken over has not said farewell.
     world.client().connect(connecting.clone()).await.unwrap();
     assert_eq!(engine.seen().await.0, world.topic("wills/d"));
+    assert!(world.node.drain().await);
+    assert_eq!(engine.seen().await.0, world.topic("wills/d"));
+    let world = World::start().await;
 
     connecting.will_topic = "a/#".into();
     let said = fails(world.client().connect(connecting).await, Code::InvalidArgument);
