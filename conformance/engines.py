@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import queue
+import threading
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.config
 import nats
 import neo4j
+import paho.mqtt.client as paho
 import psycopg
 import qdrant_client
 import redis
@@ -17,10 +21,16 @@ from conformance.background import LOOP
 from conformance.links import Endpoint
 
 
+# Of those that are not called as their service.
+NAMES = {"mqtt": "mosquitto"}
+
+
 def connect(service: str, endpoint: Endpoint) -> Any:
     return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "qdrant": qdrant}[service](endpoint)
     engines = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "neo4j": Neo4j}
     return engines[service](endpoint)
+    clients = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "mqtt": Mqtt}
+    return clients[service](endpoint)
 
 
 def redis_client(endpoint: Endpoint) -> redis.Redis:
@@ -155,6 +165,80 @@ class Neo4j:
 
     def close(self) -> None:
         self.driver.close()
+class Mqtt:
+    """paho, blocking."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._client, _ = self._open(lambda message: None)
+
+    def _open(self, keep: Any) -> tuple[paho.Client, Any]:
+        """A connection, and a function that subscribes on it and waits until the broker has."""
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        client.username_pw_set(self._endpoint.username, self._endpoint.password)
+        connected, subscribed = threading.Event(), threading.Event()
+        client.on_connect = lambda *_: connected.set()
+        client.on_subscribe = lambda *_: subscribed.set()
+        client.on_message = lambda _client, _data, message: keep(message)
+        url = urlsplit(self._endpoint.url)
+        client.connect(url.hostname, url.port)
+        client.loop_start()
+        if not connected.wait(10):
+            raise AssertionError("the broker does not answer")
+
+        def subscribe(topic: str) -> None:
+            client.subscribe(topic, qos=2)
+            if not subscribed.wait(10):
+                raise AssertionError("the broker does not subscribe")
+
+        return client, subscribe
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=qos, retain=retain).wait_for_publish(10)
+
+    def subscribe(self, topic: str) -> "MqttSubscription":
+        messages: queue.Queue[Any] = queue.Queue()
+        client, subscribe = self._open(messages.put)
+        subscribe(topic)
+        return MqttSubscription(client, messages)
+
+    def retained(self, topic: str) -> list[Any]:
+        """What is kept there: it comes before anything that is published later."""
+        messages = self.subscribe(topic)
+        fence = topic.split("/#")[0] + "/fence-of-the-suite" if topic.endswith("#") else topic
+        # A message that is not kept marks the end.
+        self.publish(fence, b"the end")
+        found: list[Any] = []
+        while (message := messages.next()).retain:
+            found.append(message)
+        messages.end()
+        return found
+
+    def version(self) -> str:
+        messages = self.subscribe("$SYS/broker/version")
+        found = messages.next().payload.decode()
+        messages.end()
+        return found.removeprefix("mosquitto version ")
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class MqttSubscription:
+    def __init__(self, client: paho.Client, messages: "queue.Queue[Any]") -> None:
+        self._client = client
+        self._messages = messages
+
+    def next(self, limit: float = 5) -> Any:
+        try:
+            return self._messages.get(timeout=limit)
+        except queue.Empty:
+            raise AssertionError(f"no message came within {limit} s") from None
+
+    def end(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
 
 
 def version(service: str, engine: Any) -> str:
@@ -173,6 +257,8 @@ def version(service: str, engine: Any) -> str:
             return f"qdrant {engine.info().version}"
         case "neo4j":
             return f"neo4j {engine.value('CALL dbms.components() YIELD versions RETURN versions[0]')}"
+        case "mqtt":
+            return f"mosquitto {engine.version()}"
         case _:
             return f"nats {engine.version()}"
 
@@ -195,6 +281,9 @@ def clean(service: str, engine: Any, tenant: str) -> None:
             for bucket in engine.list_buckets()["Buckets"]:
                 if bucket["Name"].startswith(slug):
                     remove_bucket(engine, bucket["Name"])
+        case "mqtt":
+            for message in engine.retained(names.mqtt_topic(tenant, "#")):
+                engine.publish(message.topic, b"", retain=True)
         case "nats":
             for stream in engine.streams():
                 if slug in stream:

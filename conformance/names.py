@@ -17,8 +17,8 @@ def fresh(kind: str) -> str:
 
 
 def tenant(service: str, user: str, organization: str) -> str:
-    """Whose data a call touches that names these; of the minio service's calls most name the user alone."""
-    if service == "minio" or not organization:
+    """Whose data a call touches that names these; of the minio and mqtt services' calls most name the user alone."""
+    if service in ("minio", "mqtt") or not organization:
         return f"user:{user}"
     return f"org:{organization}"
 
@@ -71,6 +71,10 @@ def nats_kv_bucket(tenant: str, bucket: str, present: Iterable[str]) -> str | No
 def nats_object_bucket(tenant: str, bucket: str, present: Iterable[str]) -> str | None:
     """The bucket's name on the engine, whose stream has `OBJ_` before it."""
     return _find(tenant, bucket, (s.removeprefix("OBJ_") for s in present if s.startswith("OBJ_")))
+
+
+def mqtt_topic(tenant: str, topic: str) -> str:
+    return f"isa/t/{slug(tenant)}/{topic}"
 
 
 def _find(tenant: str, name: str, present: Iterable[str]) -> str | None:

@@ -21,6 +21,7 @@ SERVICES = {
     "nats": "isa.nats.NATSService",
     "qdrant": "isa.qdrant.QdrantService",
     "neo4j": "isa.neo4j.Neo4jService",
+    "mqtt": "isa.mqtt.MQTTService",
 }
 MIB = 1024 * 1024
 LIMITS = [("grpc.max_receive_message_length", 100 * MIB), ("grpc.max_send_message_length", 100 * MIB)]

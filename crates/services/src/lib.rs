@@ -4,6 +4,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod minio;
+mod mqtt;
 mod nats;
 mod neo4j;
 mod postgres;

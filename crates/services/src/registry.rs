@@ -5,10 +5,12 @@ use isa_server::{Mount, Upstream};
 
 use crate::{minio, nats, postgres, qdrant, redis};
 use crate::{minio, nats, neo4j, postgres, redis};
+use crate::{minio, mqtt, nats, postgres, redis};
 
 /// The building blocks that there are.
 pub const AVAILABLE: [ServiceKind; 5] = [
     ServiceKind::Minio,
+    ServiceKind::Mqtt,
     ServiceKind::Redis,
     ServiceKind::Nats,
     ServiceKind::Postgres,
@@ -40,8 +42,8 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Minio => minio::mount(endpoint),
         ServiceKind::Nats => nats::mount(endpoint),
         ServiceKind::Qdrant => qdrant::mount(endpoint),
+        ServiceKind::Mqtt => mqtt::mount(endpoint, endpoints),
         ServiceKind::Duckdb
-        | ServiceKind::Mqtt
         | ServiceKind::Loki
         | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
         ServiceKind::Neo4j => neo4j::mount(endpoint),

@@ -1,6 +1,7 @@
 //! What is measured: one file for each service, one case for each class of methods.
 
 mod minio;
+mod mqtt;
 mod nats;
 mod neo4j;
 mod postgres;
@@ -18,6 +19,7 @@ pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Nats,
     ServiceKind::Qdrant,
     ServiceKind::Neo4j,
+    ServiceKind::Mqtt,
 ];
 
 /// One operation, both ways.
@@ -77,5 +79,7 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         | ServiceKind::Neo4j => Ok(Vec::new()),
         ServiceKind::Neo4j => neo4j::cases(platform).await,
         ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => Ok(Vec::new()),
+        ServiceKind::Mqtt => mqtt::cases(platform).await,
+        ServiceKind::Duckdb | ServiceKind::Loki | ServiceKind::Qdrant | ServiceKind::Neo4j => Ok(Vec::new()),
     }
 }

@@ -47,4 +47,5 @@ suites! {
     nats = Nats;
     qdrant = Qdrant;
     neo4j = Neo4j;
+    mqtt = Mqtt;
 }

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use isa_config::{Endpoint, ServiceKind};
 use isa_proto::{
     minio::{self, min_io_service_client::MinIoServiceClient},
+    mqtt::{self, mqtt_service_client::MqttServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
     neo4j::{self, neo4j_service_client::Neo4jServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
@@ -382,4 +383,47 @@ async fn neo4j_works_for_nobody_who_is_gone() {
         absent(busy().await, "the statement")
     })
     .await;
+async fn the_broker_unsubscribes_who_is_gone() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Mqtt;
+    let services = platform.serve(&[kind]).await;
+    let mut client = MqttServiceClient::new(services.channel(kind));
+    let session_id = client
+        .connect(mqtt::ConnectRequest::default())
+        .await
+        .expect("a session")
+        .into_inner()
+        .session_id;
+    let request = mqtt::SubscribeRequest {
+        session_id: session_id.clone(),
+        topic_filter: "gone/#".into(),
+        ..Default::default()
+    };
+    let stream = client.subscribe(request).await.expect("a stream").into_inner();
+    drop(stream);
+    // The subscription is there no more for the service, which unsubscribes at once, nor then for the broker.
+    eventually("no subscription is left", CLOSED, || async {
+        let mut client = MqttServiceClient::new(services.channel(kind));
+        let request = mqtt::ListSubscriptionsRequest {
+            session_id: session_id.clone(),
+            ..Default::default()
+        };
+        let listed = client
+            .list_subscriptions(request)
+            .await
+            .expect("a list")
+            .into_inner();
+        absent(!listed.subscriptions.is_empty(), "the subscription")
+    })
+    .await;
+    let request = mqtt::UnsubscribeRequest {
+        session_id,
+        topic_filters: vec!["gone/#".into()],
+        ..Default::default()
+    };
+    let left = client.unsubscribe(request).await.expect("an answer").into_inner();
+    assert_eq!(
+        left.unsubscribed_count, 0,
+        "the broker had the subscription still"
+    );
 }

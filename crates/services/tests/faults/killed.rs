@@ -59,4 +59,5 @@ for_each! {
     nats_is_killed = Nats;
     qdrant_is_killed = Qdrant;
     neo4j_is_killed = Neo4j;
+    mosquitto_is_killed = Mqtt;
 }

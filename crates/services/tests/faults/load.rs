@@ -14,6 +14,7 @@ use futures::{StreamExt, stream};
 use isa_config::ServiceKind;
 use isa_proto::{
     minio::{self, min_io_service_client::MinIoServiceClient, put_object_request::Data},
+    mqtt::{self, mqtt_service_client::MqttServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
     neo4j::{self, neo4j_service_client::Neo4jServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
@@ -144,6 +145,15 @@ impl Place {
                 };
                 let mut client = Neo4jServiceClient::new(channel);
                 client.create_node(bounded(request, deadline)).await.map(drop)
+            // What Mosquitto keeps of messages, a kill may take: devices are kept elsewhere.
+            ServiceKind::Mqtt => {
+                let request = mqtt::RegisterDeviceRequest {
+                    user_id: name,
+                    device_id: item.to_string(),
+                    ..Default::default()
+                };
+                let mut client = MqttServiceClient::new(channel);
+                client.register_device(bounded(request, deadline)).await.map(drop)
             }
             other => panic!("{other} has no load"),
         }
@@ -181,6 +191,7 @@ impl Place {
             ServiceKind::Nats => self.messages(channel).await,
             ServiceKind::Qdrant => self.points(channel).await,
             ServiceKind::Neo4j => self.nodes(channel).await,
+            ServiceKind::Mqtt => self.devices(channel).await,
             other => panic!("{other} has no load"),
         };
         // Slow calls leave other things.
@@ -233,6 +244,28 @@ impl Place {
                 }
             }));
         }
+    async fn devices(&self, channel: Channel) -> Vec<String> {
+        let mut client = MqttServiceClient::new(channel);
+        let mut ids = Vec::new();
+        for page in 1.. {
+            let request = mqtt::ListDevicesRequest {
+                user_id: self.name.clone(),
+                page,
+                page_size: 1000,
+                ..Default::default()
+            };
+            let devices = client
+                .list_devices(request)
+                .await
+                .expect("a page")
+                .into_inner()
+                .devices;
+            if devices.is_empty() {
+                break;
+            }
+            ids.extend(devices.into_iter().map(|device| device.device_id));
+        }
+        ids
     }
 
     async fn consumer(&self, client: &mut NatsServiceClient<Channel>, subject: &str) -> String {
@@ -362,6 +395,26 @@ impl Place {
                 };
                 let mut client = Neo4jServiceClient::new(channel);
                 client.run_cypher(bounded(request, DEADLINE * 4)).await.map(drop)
+            ServiceKind::Mqtt => {
+                let mut client = MqttServiceClient::new(channel);
+                let connect = mqtt::ConnectRequest {
+                    user_id: self.name.clone(),
+                    ..Default::default()
+                };
+                let session_id = client.connect(connect).await?.into_inner().session_id;
+                let message = mqtt::PublishRequest {
+                    topic: held.to_owned(),
+                    qos: mqtt::QoSLevel::QosExactlyOnce.into(),
+                    ..Default::default()
+                };
+                let request = mqtt::PublishBatchRequest {
+                    user_id: self.name.clone(),
+                    session_id,
+                    messages: vec![message; 10_000],
+                };
+                let answer = client.publish_batch(request).await?.into_inner();
+                assert!(answer.success, "{:?}", answer.errors.first());
+                Ok(())
             }
             other => panic!("{other} has no slow call"),
         }

@@ -24,6 +24,7 @@ pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Nats,
     ServiceKind::Qdrant,
     ServiceKind::Neo4j,
+    ServiceKind::Mqtt,
 ];
 
 /// Engines that all tests share; they stop with the last of these.

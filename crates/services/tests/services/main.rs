@@ -5,6 +5,7 @@
 
 mod harness;
 mod minio;
+mod mqtt;
 mod nats;
 mod neo4j;
 mod postgres;
