@@ -60,5 +60,15 @@ def nats_object_bucket(tenant: str, bucket: str, present: Iterable[str]) -> str 
     return _find(tenant, bucket, (s.removeprefix("OBJ_") for s in present if s.startswith("OBJ_")))
 
 
+def loki_scope(tenant: str) -> str:
+    """What Loki is told as `X-Scope-OrgID`."""
+    return slug(tenant)
+
+
+def loki_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Labels of a stream on the engine: the service adds one of its own, by which it finds them all."""
+    return {"__isa__": "1", **labels}
+
+
 def _find(tenant: str, name: str, present: Iterable[str]) -> str | None:
     return next((s for s in present if slug(tenant) in s and s.endswith(name)), None)

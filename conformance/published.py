@@ -14,6 +14,7 @@ CLASSES: dict[tuple[str, str], type] = {
     ("minio", "async"): isa_common.AsyncMinIOClient,
     ("nats", "sync"): isa_common.NATSClient,
     ("nats", "async"): isa_common.AsyncNATSClient,
+    ("loki", "sync"): isa_common.LokiClient,
 }
 
 
@@ -37,7 +38,7 @@ class Noted:
 def make(service: str, kind: str, address: str, user: str, organization: str, called: set[str], **options: Any) -> Any:
     """A client for one user. Note that a second sync one for an address closes the channel of the first."""
     host, _, port = address.rpartition(":")
-    if service in ("redis", "nats"):
+    if service in ("redis", "nats", "loki"):
         options["organization_id"] = organization
     base = CLASSES[service, kind]
     noted = {"_create_stub": lambda self: Noted(base._create_stub(self), called)}

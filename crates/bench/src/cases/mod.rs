@@ -1,5 +1,6 @@
 //! What is measured: one file for each service, one case for each class of methods.
 
+mod loki;
 mod minio;
 mod nats;
 mod postgres;
@@ -9,11 +10,12 @@ use isa_config::ServiceKind;
 
 use crate::{measure::Operation, platform::Platform};
 
-pub(crate) const SERVICES: [ServiceKind; 4] = [
+pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
     ServiceKind::Nats,
+    ServiceKind::Loki,
 ];
 
 /// One operation, both ways.
@@ -66,9 +68,9 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Postgres => postgres::cases(platform).await,
         ServiceKind::Minio => minio::cases(platform).await,
         ServiceKind::Nats => nats::cases(platform).await,
+        ServiceKind::Loki => loki::cases(platform).await,
         ServiceKind::Duckdb
         | ServiceKind::Mqtt
-        | ServiceKind::Loki
         | ServiceKind::Qdrant
         | ServiceKind::Neo4j => Ok(Vec::new()),
     }

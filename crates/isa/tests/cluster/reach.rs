@@ -36,6 +36,7 @@ const CALLERS: &[(&str, &[i32], &[&str])] = &[
     ("postgres-grpc", &[50061], &[CLIENTS, "postgres-grpc", "consul"]),
     ("minio-grpc", &[50051], &[CLIENTS, "minio-grpc", "consul"]),
     ("nats-grpc", &[50056], &[CLIENTS, "nats-grpc", "consul"]),
+    ("loki-grpc", &[50054], &[CLIENTS, "loki-grpc", "consul"]),
 ];
 
 /// The pods of the layers above the infrastructure: `app` and `tier`.

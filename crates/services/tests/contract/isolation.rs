@@ -67,7 +67,13 @@ pub(crate) async fn isolation(kind: ServiceKind, mode: AuthMode) {
     );
 
     let mut reached = BTreeMap::new();
+    let believed = |trial: &Trial, method: &MethodDescriptor| {
+        mode == AuthMode::Open && trial.fixture.by_id_alone.contains(&method.name())
+    };
     for method in in_turn(kind) {
+        if believed(&trial, &method) {
+            continue;
+        }
         let good = trial.try_method(&method).await;
         trial
             .compare(&mut before, &format!("{} on another's things", method.name()))
@@ -75,6 +81,9 @@ pub(crate) async fn isolation(kind: ServiceKind, mode: AuthMode) {
         *reached.entry(method.name().to_owned()).or_default() |= good;
     }
     for method in wire::service(kind).methods() {
+        if believed(&trial, &method) {
+            continue;
+        }
         trial.try_crafted(&method, mode).await;
         trial
             .compare(&mut before, &format!("{} with crafted names", method.name()))

@@ -57,4 +57,5 @@ for_each! {
     postgres_is_killed = Postgres;
     minio_is_killed = Minio;
     nats_is_killed = Nats;
+    loki_is_killed = Loki;
 }

@@ -13,6 +13,7 @@ use std::{
 use futures::{StreamExt, stream};
 use isa_config::ServiceKind;
 use isa_proto::{
+    loki::{self, loki_service_client::LokiServiceClient},
     minio::{self, min_io_service_client::MinIoServiceClient, put_object_request::Data},
     nats::{self, nats_service_client::NatsServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
@@ -113,7 +114,24 @@ impl Place {
                     .await
                     .map(drop)
             }
+            ServiceKind::Loki => {
+                let mut client = LokiServiceClient::new(channel);
+                let request = self.line(item.to_string());
+                client.push_log(bounded(request, deadline)).await.map(drop)
+            }
             other => panic!("{other} has no load"),
+        }
+    }
+
+    fn line(&self, line: String) -> loki::PushLogRequest {
+        let entry = loki::LogEntry {
+            line,
+            labels: [("service".to_owned(), self.name.clone())].into(),
+            ..Default::default()
+        };
+        loki::PushLogRequest {
+            entry: Some(entry),
+            ..Default::default()
         }
     }
 
@@ -147,10 +165,32 @@ impl Place {
             }
             ServiceKind::Minio => self.objects(channel).await,
             ServiceKind::Nats => self.messages(channel).await,
+            ServiceKind::Loki => self.lines(channel).await,
             other => panic!("{other} has no load"),
         };
         // Slow calls leave other things.
         items.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    async fn lines(&self, channel: Channel) -> Vec<String> {
+        let request = loki::ExportLogsRequest {
+            query: format!("{{service=\"{}\"}}", self.name),
+            format: loki::ExportFormat::ExportText.into(),
+            ..Default::default()
+        };
+        let mut pieces = LokiServiceClient::new(channel)
+            .export_logs(request)
+            .await
+            .expect("an export")
+            .into_inner();
+        let mut text = Vec::new();
+        while let Some(piece) = pieces.message().await.expect("a piece") {
+            text.extend_from_slice(&piece.data);
+        }
+        let text = String::from_utf8(text).expect("lines");
+        // Each after its time.
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(_, line)| line.to_owned()).collect()
     }
 
     async fn objects(&self, channel: Channel) -> Vec<String> {
@@ -259,6 +299,16 @@ impl Place {
                     ..Default::default()
                 };
                 client.pull_messages(request).await.map(drop)
+            }
+            ServiceKind::Loki => {
+                let line = self.line(held.to_owned());
+                let lines = stream::iter(vec![line; 10]).then(|line| async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    line
+                });
+                let answer = LokiServiceClient::new(channel).push_log_stream(lines).await?;
+                assert_eq!(answer.into_inner().accepted_count, 10, "some of a stream was lost");
+                Ok(())
             }
             other => panic!("{other} has no slow call"),
         }
