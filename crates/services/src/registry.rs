@@ -38,9 +38,8 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Minio => minio::mount(endpoint),
         ServiceKind::Nats => nats::mount(endpoint),
         ServiceKind::Loki => loki::mount(endpoint),
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        | ServiceKind::Qdrant
-        | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Qdrant | ServiceKind::Neo4j => {
+            Err(StartError::NotBuilt(kind))
+        }
     }
 }

@@ -99,7 +99,10 @@ impl Native {
         let request = request.header("X-Scope-OrgID", TENANT).query(&parameters);
         let answer: Value = request.send().await?.error_for_status()?.json().await?;
         let streams = answer["data"]["result"].as_array();
-        let values = streams.into_iter().flatten().filter_map(|s| s["values"].as_array());
+        let values = streams
+            .into_iter()
+            .flatten()
+            .filter_map(|s| s["values"].as_array());
         let (mut bytes, mut entries, mut last) = (0, 0, start);
         for value in values.flatten() {
             bytes += value[1].as_str().map_or(0, str::len) as u64;
@@ -205,11 +208,7 @@ pub(crate) async fn cases(platform: &Platform) -> anyhow::Result<Vec<Case>> {
 }
 
 /// What is read: the same for both.
-async fn fill(
-    native: &Native,
-    mut client: LokiServiceClient<Authorized>,
-    begin: i64,
-) -> anyhow::Result<()> {
+async fn fill(native: &Native, mut client: LokiServiceClient<Authorized>, begin: i64) -> anyhow::Result<()> {
     for page in (0..STORED).step_by(1000) {
         let lines: Vec<_> = (page..page + 1000)
             .map(|n| {

@@ -20,6 +20,9 @@ pub(crate) const DAY: i64 = 24 * HOUR;
 const OLDEST: i64 = 7 * DAY;
 const AHEAD: i64 = 600 * SECOND;
 
+/// The first time that is asked about: Loki reads short numbers as seconds.
+const FIRST: i64 = 365 * DAY;
+
 /// The longest time that is asked about at once.
 pub(crate) const MAX_WINDOW: i64 = 30 * DAY;
 
@@ -67,6 +70,11 @@ impl Window {
             Some(start) => nanoseconds("start", start)?,
             None => (end - long).max(0),
         };
+        for (field, at) in [("end", end), ("start", start)] {
+            if at < FIRST {
+                return Err(Error::invalid(field, "is before 1971"));
+            }
+        }
         if end <= start {
             return Err(Error::invalid("end", "is not after the start"));
         }
@@ -151,7 +159,10 @@ pub(super) fn count(field: &'static str, given: i32, default: u32, most: u32) ->
     match u32::try_from(given) {
         Ok(0) => Ok(default),
         Ok(given) if given <= most => Ok(given),
-        _ => Err(Error::invalid(field, format!("must be at most {most}, or 0 for {default}"))),
+        _ => Err(Error::invalid(
+            field,
+            format!("must be at most {most}, or 0 for {default}"),
+        )),
     }
 }
 
@@ -214,20 +225,28 @@ mod tests {
         for at in [0, 1, 999_999_999, 1_700_000_000_123_456_789] {
             assert_eq!(nanoseconds("t", timestamp(at)).unwrap(), at);
         }
-        for bad in [time(-1, 0), time(i64::MAX, 0), time(i64::MIN, -1), time(1, -1), time(1, i32::MAX)] {
+        for bad in [
+            time(-1, 0),
+            time(i64::MAX, 0),
+            time(i64::MIN, -1),
+            time(1, -1),
+            time(1, i32::MAX),
+        ] {
             assert!(nanoseconds("t", bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn a_window_is_bounded() {
-        let hour = Window::of(None, Some(time(7200, 0)), HOUR).unwrap();
-        assert_eq!((hour.start, hour.length()), (HOUR, HOUR));
-        assert!(Window::of(Some(time(7200, 0)), Some(time(7200, 0)), HOUR).is_err());
-        assert!(Window::of(Some(time(7200, 1)), Some(time(7200, 0)), HOUR).is_err());
-        assert!(Window::of(Some(time(0, 0)), None, HOUR).is_err());
-        let most = time(30 * 24 * 3600, 0);
-        assert!(Window::of(Some(time(0, 0)), Some(most), HOUR).is_ok());
+        let at = |seconds: i64| Some(time(1_000_000_000 + seconds, 0));
+        let hour = Window::of(None, at(0), HOUR).unwrap();
+        assert_eq!((hour.start, hour.length()), (1_000_000_000 * SECOND - HOUR, HOUR));
+        assert!(Window::of(at(0), at(0), HOUR).is_err());
+        assert!(Window::of(at(1), at(0), HOUR).is_err());
+        assert!(Window::of(at(0), None, HOUR).is_err());
+        assert!(Window::of(Some(time(1, 0)), Some(time(2, 0)), HOUR).is_err());
+        assert!(Window::of(at(0), at(30 * 24 * 3600), HOUR).is_ok());
+        assert!(Window::of(at(0), at(30 * 24 * 3600 + 1), HOUR).is_err());
     }
 
     #[test]
@@ -236,10 +255,7 @@ mod tests {
         let entry = |at: Option<Timestamp>, line: String| entry_of(at, line, Labels::new(), now);
         let good = entry(None, String::new()).unwrap();
         assert_eq!((good.at, good.labels["service"].as_str()), (now, "unknown"));
-        for (at, field) in [
-            (now - OLDEST - 1, "timestamp"),
-            (now + AHEAD + 1, "timestamp"),
-        ] {
+        for (at, field) in [(now - OLDEST - 1, "timestamp"), (now + AHEAD + 1, "timestamp")] {
             let error = entry(Some(timestamp(at)), String::new()).unwrap_err();
             assert!(error.to_string().starts_with(field), "{error}");
         }

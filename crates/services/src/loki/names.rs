@@ -26,6 +26,9 @@ pub(crate) const HEALTH_TENANT: &str = "isa-health";
 /// Digits of a slug.
 const SLUG: usize = 20;
 
+/// Labels in an id: Loki has 15 in a stream, unless it was told otherwise.
+const MAX_LABELS: usize = 64;
+
 /// Longest id of a stream, in bytes: twelve labels of the longest, with room for such as others have written to Loki.
 const MAX_ID: usize = 16 << 10;
 
@@ -82,8 +85,9 @@ pub(crate) struct StreamId<'a> {
 
 impl<'a> StreamId<'a> {
     pub(crate) fn parse(field: &'static str, id: &'a str) -> Result<Self, Error> {
-        let is_slug =
-            |slug: &str| slug.len() == SLUG && slug.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_slug = |slug: &str| {
+            slug.len() == SLUG && slug.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
         match id.split_once('-') {
             Some((slug, labels)) if is_slug(slug) && id.len() <= MAX_ID => Ok(Self { slug, labels }),
             _ => Err(malformed(field)),
@@ -114,12 +118,15 @@ fn decode(mut bytes: &[u8]) -> Option<Labels> {
         let name = take(&mut bytes)?;
         let value = take(&mut bytes)?;
         // In order and each once: a stream has one id.
-        if labels.last_key_value().is_some_and(|(last, _)| *last >= name) || !is_name(&name) || value.is_empty() {
+        if labels.last_key_value().is_some_and(|(last, _)| *last >= name)
+            || !is_name(&name)
+            || value.is_empty()
+        {
             return None;
         }
         labels.insert(name, value);
     }
-    (!labels.is_empty()).then_some(labels)
+    (1..=MAX_LABELS).contains(&labels.len()).then_some(labels)
 }
 
 fn take(bytes: &mut &[u8]) -> Option<String> {
@@ -180,7 +187,15 @@ mod tests {
     #[test]
     fn what_is_no_id_is_refused() {
         let good = Names::of(SLUG).stream_id(&labels(&[("service", "api")]));
-        for bad in ["", "-", "x", SLUG, "0123456789ABCDEF0123-AA", "../", &format!("x{good}")] {
+        for bad in [
+            "",
+            "-",
+            "x",
+            SLUG,
+            "0123456789ABCDEF0123-AA",
+            "../",
+            &format!("x{good}"),
+        ] {
             assert!(StreamId::parse("stream_id", bad).is_err(), "{bad:?}");
         }
         let encoded = |bytes: &[u8]| format!("{SLUG}-{}", URL_SAFE_NO_PAD.encode(bytes));

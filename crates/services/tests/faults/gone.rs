@@ -254,7 +254,10 @@ async fn loki_follows_for_nobody_who_is_gone() {
         ..Default::default()
     };
     let stream = client.tail_logs(request).await.expect("a stream").into_inner();
-    eventually("Loki follows", OPEN, || async { present(followed().await, "tail") }).await;
+    eventually("Loki follows", OPEN, || async {
+        present(followed().await, "tail")
+    })
+    .await;
     drop(stream);
     eventually("Loki does not follow", CLOSED, || async {
         absent(followed().await, "the tail")

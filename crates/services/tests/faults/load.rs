@@ -307,7 +307,11 @@ impl Place {
                     line
                 });
                 let answer = LokiServiceClient::new(channel).push_log_stream(lines).await?;
-                assert_eq!(answer.into_inner().accepted_count, 10, "some of a stream was lost");
+                assert_eq!(
+                    answer.into_inner().accepted_count,
+                    10,
+                    "some of a stream was lost"
+                );
                 Ok(())
             }
             other => panic!("{other} has no slow call"),

@@ -111,7 +111,12 @@ impl World {
     /// Writes an entry; the id of its stream.
     async fn push(&self, line: &str, labels: &[(&str, &str)], at: Option<i64>) -> String {
         let request = self.push_request(line, labels, at);
-        let answer = self.client().push_log(request).await.expect("written").into_inner();
+        let answer = self
+            .client()
+            .push_log(request)
+            .await
+            .expect("written")
+            .into_inner();
         assert!(answer.success);
         answer.stream_id
     }
@@ -141,7 +146,11 @@ impl World {
 
     /// Lines of a query of the last hour, the oldest first.
     async fn lines(&self, query: &str) -> Vec<String> {
-        let answer = self.client().query_logs(self.query(query)).await.expect("entries");
+        let answer = self
+            .client()
+            .query_logs(self.query(query))
+            .await
+            .expect("entries");
         let entries = answer.into_inner().entries;
         entries.into_iter().map(|entry| entry.line).collect()
     }

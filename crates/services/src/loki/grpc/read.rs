@@ -23,7 +23,10 @@ fn direction(given: &str) -> Result<bool, service::Error> {
     match given.to_ascii_lowercase().as_str() {
         "" | "backward" => Ok(false),
         "forward" => Ok(true),
-        _ => Err(service::Error::invalid("direction", "must be backward or forward")),
+        _ => Err(service::Error::invalid(
+            "direction",
+            "must be backward or forward",
+        )),
     }
 }
 
@@ -155,7 +158,10 @@ pub(super) fn validate_labels(request: &pb::ValidateLabelsRequest) -> pb::Valida
         message: if violations.is_empty() {
             "OK".to_owned()
         } else {
-            format!("{} violations", violations.len())
+            match violations.len() {
+                1 => "1 violation".to_owned(),
+                count => format!("{count} violations"),
+            }
         },
         violations,
     }
@@ -182,9 +188,7 @@ impl Service {
                 })
             }
         });
-        Ok(Box::pin(
-            entries.take_until(async move { call.stopping().await }),
-        ))
+        Ok(Box::pin(entries.take_until(async move { call.stopping().await })))
     }
 }
 
@@ -200,7 +204,9 @@ fn followed(request: &pb::TailLogsRequest) -> Result<Followed, service::Error> {
             Some((start, count))
         }
     };
-    let delay = u32::try_from(request.delay_for).ok().filter(|delay| *delay <= MAX_DELAY);
+    let delay = u32::try_from(request.delay_for)
+        .ok()
+        .filter(|delay| *delay <= MAX_DELAY);
     let Some(delay) = delay else {
         return Err(service::Error::invalid(
             "delay_for",

@@ -290,7 +290,10 @@ mod tests {
             .collect();
         assert_eq!(
             seen,
-            [(1_700_000_000_000_000_001, "a", 1), (1_700_000_000_000_000_002, "b", 3)]
+            [
+                (1_700_000_000_000_000_001, "a", 1),
+                (1_700_000_000_000_000_002, "b", 3)
+            ]
         );
         assert_eq!(records[1].labels["code"], "500");
         assert_eq!(records[0].stream.id, records[1].stream.id);
@@ -310,17 +313,25 @@ mod tests {
                 (1_700_000_060_500_000_000, f64::INFINITY)
             ]
         );
-        let answer = r#"{"data":{"resultType":"vector","result":[{"metric":{},"value":[1700000000.25,"3"]}]}}"#;
+        let answer =
+            r#"{"data":{"resultType":"vector","result":[{"metric":{},"value":[1700000000.25,"3"]}]}}"#;
         let answer: Wrapped<Found> = serde_json::from_str(answer).unwrap();
-        assert_eq!(answer.data.figures().unwrap()[0].values, [(1_700_000_000_250_000_000, 3.0)]);
+        assert_eq!(
+            answer.data.figures().unwrap()[0].values,
+            [(1_700_000_000_250_000_000, 3.0)]
+        );
     }
 
     #[test]
     fn absent_lists_are_empty() {
         let answer: Wrapped<Vec<String>> = serde_json::from_str(r#"{"status":"success"}"#).unwrap();
         assert!(answer.data.is_empty());
-        assert!(serde_json::from_str::<Wrapped<Found>>(r#"{"data":{"result":[{"values":[["x","y"]]}]}}"#).is_err());
-        let tailed = Tailed::parse(r#"{"streams":[],"dropped_entries":[{"timestamp":"1","labels":{}}]}"#).unwrap();
+        assert!(
+            serde_json::from_str::<Wrapped<Found>>(r#"{"data":{"result":[{"values":[["x","y"]]}]}}"#)
+                .is_err()
+        );
+        let tailed =
+            Tailed::parse(r#"{"streams":[],"dropped_entries":[{"timestamp":"1","labels":{}}]}"#).unwrap();
         assert!(tailed.has_dropped());
     }
 }

@@ -118,8 +118,7 @@ impl Tenant {
             return Verdict::Unknown;
         }
         if self.streams.len() >= MAX_STREAMS {
-            self.streams
-                .retain(|_, last| now.duration_since(*last) < ACTIVE);
+            self.streams.retain(|_, last| now.duration_since(*last) < ACTIVE);
         }
         if self.streams.len() >= MAX_STREAMS {
             return Verdict::Full;

@@ -116,12 +116,7 @@ impl Loki {
         }
     }
 
-    async fn exact_stats(
-        &self,
-        names: Names<'_>,
-        over: Over<'_>,
-        limit: Duration,
-    ) -> Result<Stats, Error> {
+    async fn exact_stats(&self, names: Names<'_>, over: Over<'_>, limit: Duration) -> Result<Stats, Error> {
         let series = self.series(names, over, limit).await?;
         if series.is_empty() {
             return Ok(Stats::default());
@@ -246,7 +241,11 @@ impl Loki {
             .ask(names, "query_range", &parameters, Asked::Built, limit)
             .await?;
         let figures = answer.data.figures()?;
-        Ok(figures.into_iter().next().map(|all| all.values).unwrap_or_default())
+        Ok(figures
+            .into_iter()
+            .next()
+            .map(|all| all.values)
+            .unwrap_or_default())
     }
 
     /// What the tenant has written today, in UTC, and in all, by the index: no line is read for it.

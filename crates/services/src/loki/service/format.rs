@@ -160,9 +160,8 @@ mod tests {
     #[test]
     fn each_format_is_itself() {
         let at = "2023-11-14T22:13:20.000000001Z";
-        let object = |line: &str| {
-            format!(r#"{{"timestamp":"{at}","labels":{{"a":"b,\"c\""}},"line":"{line}"}}"#)
-        };
+        let object =
+            |line: &str| format!(r#"{{"timestamp":"{at}","labels":{{"a":"b,\"c\""}},"line":"{line}"}}"#);
         let lines = ["x", "y \"z\""];
         let (first, second) = (object("x"), object("y \\\"z\\\""));
         assert_eq!(written(Format::Json, &lines), format!("[{first},\n{second}]\n"));

@@ -4,13 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Error, Loki,
-    lanes::Lanes,
-    logql,
-    query::Logs,
-    wire::Line,
-};
+use super::{Error, Loki, lanes::Lanes, logql, query::Logs, wire::Line};
 use crate::loki::{
     convert::{self, SECOND, Window},
     names::{Labels, Names},

@@ -53,7 +53,10 @@ impl Http {
     pub(super) fn open(endpoint: &Endpoint) -> Result<Self, String> {
         let url = Url::parse(&endpoint.url).map_err(|error| error.to_string())?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("has the scheme {:?}, and must have http or https", url.scheme()));
+            return Err(format!(
+                "has the scheme {:?}, and must have http or https",
+                url.scheme()
+            ));
         }
         if url.host().is_none() || url.query().is_some() || url.fragment().is_some() {
             return Err("must be http://HOST:PORT, with a path at most".to_owned());
@@ -262,7 +265,8 @@ async fn some(answer: &mut Response, most: usize) -> Result<Vec<u8>, Error> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::down(format_args!("its answer has no sense: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| Error::down(format_args!("its answer has no sense: {error}")))
 }
 
 #[cfg(test)]
@@ -287,14 +291,26 @@ mod tests {
         );
         assert!(matches!(refused(400, said, Asked::Built), Error::Unexpected(_)));
         let long = "é".repeat(5000);
-        assert!(refused(400, &long, Asked::By("query")).to_string().chars().count() < 600);
+        assert!(
+            refused(400, &long, Asked::By("query"))
+                .to_string()
+                .chars()
+                .count()
+                < 600
+        );
         assert_eq!(told("series: '{__isa__=\"1\", a=\"b\"}'"), "series: '{a=\"b\"}'");
     }
 
     #[test]
     fn other_refusals_keep_their_words_to_themselves() {
-        assert!(matches!(refused(429, "too many", Asked::By("query")), Error::RateLimited));
-        assert!(matches!(refused(504, "Request timed out", Asked::Built), Error::TimedOut));
+        assert!(matches!(
+            refused(429, "too many", Asked::By("query")),
+            Error::RateLimited
+        ));
+        assert!(matches!(
+            refused(504, "Request timed out", Asked::Built),
+            Error::TimedOut
+        ));
         assert!(matches!(refused(500, "boom", Asked::By("query")), Error::Down(_)));
         assert!(matches!(
             refused(400, "maximum number of series (500) reached", Asked::By("query")),

@@ -3,12 +3,7 @@
 //!
 //! A request has lines of one stream alone: of several, Loki tells of what it left out in the last one only.
 
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, oneshot};
@@ -177,7 +172,9 @@ impl Lane {
             // Each alone: what is wrong with one is not the others' business.
             for job in jobs {
                 let outcome = match self.try_send(std::slice::from_ref(&job)).await {
-                    Err(Failure::Unclear(why)) => self.find(&job.lines, why).await.map(|refused| vec![refused]),
+                    Err(Failure::Unclear(why)) => {
+                        self.find(&job.lines, why).await.map(|refused| vec![refused])
+                    }
                     other => other.map_err(Failure::into_error),
                 };
                 answer(vec![job], outcome);
@@ -354,7 +351,11 @@ fn reason(text: &str) -> Reason {
     [
         ("too far behind", TOO_FAR_BEHIND.field, TOO_FAR_BEHIND.why),
         ("timestamp too old", "timestamp", "is older than Loki takes"),
-        ("timestamp too new", "timestamp", "is further ahead than Loki takes"),
+        (
+            "timestamp too new",
+            "timestamp",
+            "is further ahead than Loki takes",
+        ),
         ("max entry size", "line", "is longer than Loki takes"),
         ("label", "labels", "are more or longer than Loki takes"),
     ]

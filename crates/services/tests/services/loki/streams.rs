@@ -26,21 +26,35 @@ async fn streams_are_listed_page_by_page_with_their_figures() {
             page_size: size,
             ..Default::default()
         };
-        world.client().list_streams(request).await.map(tonic::Response::into_inner)
+        world
+            .client()
+            .list_streams(request)
+            .await
+            .map(tonic::Response::into_inner)
     };
     let all = list(0, 0, &[]).await.unwrap();
     assert_eq!((all.total_count, all.page, all.page_size), (6, 1, 50));
     assert_eq!(all.streams.len(), 6);
     let found = list(2, 2, &[("zone", "a")]).await.unwrap();
     assert_eq!((found.total_count, found.page, found.page_size), (5, 2, 2));
-    let names: Vec<_> = found.streams.iter().map(|stream| stream.labels["service"].as_str()).collect();
+    let names: Vec<_> = found
+        .streams
+        .iter()
+        .map(|stream| stream.labels["service"].as_str())
+        .collect();
     assert_eq!(names, ["s2", "s3"]);
     let third = &found.streams[0];
     assert_eq!((third.entry_count, third.bytes), (3, 18));
     assert_eq!(third.organization_id, world.org);
     let millisecond = 1_000_000;
-    assert_eq!(nanoseconds(third.first_entry_at) / millisecond, (at + 3 * SECOND) / millisecond);
-    assert_eq!(nanoseconds(third.last_entry_at) / millisecond, (at + 5 * SECOND) / millisecond);
+    assert_eq!(
+        nanoseconds(third.first_entry_at) / millisecond,
+        (at + 3 * SECOND) / millisecond
+    );
+    assert_eq!(
+        nanoseconds(third.last_entry_at) / millisecond,
+        (at + 5 * SECOND) / millisecond
+    );
     let other = list(1, 10, &[("zone", "b")]).await.unwrap().streams;
     assert_eq!(other[0].user_id, "u");
     assert!(list(9, 10, &[]).await.unwrap().streams.is_empty());
@@ -60,9 +74,13 @@ async fn a_stream_is_described_by_its_id() {
     let world = World::start().await;
     let at = now() - 30 * SECOND;
     let id = world.push("first", &[("service", "api")], Some(at)).await;
-    world.push("second", &[("service", "api")], Some(at + SECOND)).await;
+    world
+        .push("second", &[("service", "api")], Some(at + SECOND))
+        .await;
     // Another stream, with a label more.
-    let more = world.push("other", &[("service", "api"), ("zone", "a")], Some(at)).await;
+    let more = world
+        .push("other", &[("service", "api"), ("zone", "a")], Some(at))
+        .await;
     assert_ne!(id, more);
     let info = async |world: &World, org: &str, id: &str| {
         let request = pb::GetStreamInfoRequest {
@@ -76,7 +94,10 @@ async fn a_stream_is_described_by_its_id() {
     assert_eq!(found.labels, labels(&[("service", "api")]));
     assert_eq!((found.entry_count, found.bytes), (2, 11));
     assert_eq!(nanoseconds(found.first_entry_at) / 1_000_000, at / 1_000_000);
-    assert_eq!(nanoseconds(found.last_entry_at) / 1_000_000, (at + SECOND) / 1_000_000);
+    assert_eq!(
+        nanoseconds(found.last_entry_at) / 1_000_000,
+        (at + SECOND) / 1_000_000
+    );
 
     for bad in ["", "x", "../", &id[1..], &"x".repeat(10_240)] {
         let said = fails(info(&world, "", bad).await, Code::InvalidArgument);
@@ -86,7 +107,10 @@ async fn a_stream_is_described_by_its_id() {
     let absent = world.push("x", &[("service", "gone"), ("zone", "b")], None).await;
     let shorter = absent[..21].to_owned() + &id[21..].replace('A', "B");
     let answer = info(&world, "", &shorter).await;
-    assert!(matches!(answer.unwrap_err().code(), Code::NotFound | Code::InvalidArgument));
+    assert!(matches!(
+        answer.unwrap_err().code(),
+        Code::NotFound | Code::InvalidArgument
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,8 +118,12 @@ async fn a_deletion_is_asked_of_loki() {
     let world = World::start().await;
     let at = now() - 30 * SECOND;
     let id = world.push("first", &[("service", "api")], Some(at)).await;
-    world.push("second", &[("service", "api")], Some(at + 10 * SECOND)).await;
-    world.push("other", &[("service", "api"), ("zone", "a")], Some(at)).await;
+    world
+        .push("second", &[("service", "api")], Some(at + 10 * SECOND))
+        .await;
+    world
+        .push("other", &[("service", "api"), ("zone", "a")], Some(at))
+        .await;
     let delete = async |id: &str, start: Option<i64>, end: Option<i64>| {
         let request = pb::DeleteStreamRequest {
             stream_id: id.to_owned(),
@@ -103,7 +131,11 @@ async fn a_deletion_is_asked_of_loki() {
             end: end.map(timestamp),
             ..Default::default()
         };
-        world.client().delete_stream(request).await.map(tonic::Response::into_inner)
+        world
+            .client()
+            .delete_stream(request)
+            .await
+            .map(tonic::Response::into_inner)
     };
     let some = delete(&id, Some(at - SECOND), Some(at + SECOND)).await.unwrap();
     assert_eq!((some.success, some.deleted_entries), (true, 1));

@@ -41,12 +41,17 @@ async fn entries_come_as_they_are_written() {
     world.push("want web", &[("service", "web")], None).await;
     other.push("want theirs", &[("service", "api")], None).await;
     for n in 1..50 {
-        world.push(&format!("want {n}"), &[("service", "api")], None).await;
+        world
+            .push(&format!("want {n}"), &[("service", "api")], None)
+            .await;
     }
     let mut seen = Vec::new();
     while seen.len() < 50 {
         let entry = next(&mut tail).await.unwrap().expect("an entry");
-        assert_eq!((entry.labels, entry.stream_id), (labels(&[("service", "api")]), id.clone()));
+        assert_eq!(
+            (entry.labels, entry.stream_id),
+            (labels(&[("service", "api")]), id.clone())
+        );
         assert!(entry.timestamp.is_some());
         seen.push(entry.line);
     }
@@ -56,7 +61,11 @@ async fn entries_come_as_they_are_written() {
     let mut count = 0;
     while count < 52 {
         let entry = next(&mut all).await.unwrap().expect("an entry");
-        assert!(!entry.line.contains("theirs") && entry.line != "before", "{}", entry.line);
+        assert!(
+            !entry.line.contains("theirs") && entry.line != "before",
+            "{}",
+            entry.line
+        );
         count += 1;
     }
 }

@@ -19,7 +19,11 @@ async fn an_entry_reaches_loki_under_the_tenants_id() {
     let expected = labels(&[("__isa__", "1"), ("service", "api"), ("odd", value)]);
     assert_eq!(stored, [(expected, at, text.to_owned())]);
 
-    let found = world.client().query_logs(world.query("{service=\"api\"}")).await.unwrap();
+    let found = world
+        .client()
+        .query_logs(world.query("{service=\"api\"}"))
+        .await
+        .unwrap();
     let found = found.into_inner().entries;
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].labels, labels(&[("service", "api"), ("odd", value)]));
@@ -73,12 +77,18 @@ async fn a_simple_entry_has_service_and_level() {
     for (name, value) in [("level", "x"), ("service", "x"), ("a-b", "x")] {
         let mut request = request("api", 1);
         request.extra_labels = labels(&[(name, value)]);
-        let said = fails(world.client().push_simple_log(request).await, Code::InvalidArgument);
+        let said = fails(
+            world.client().push_simple_log(request).await,
+            Code::InvalidArgument,
+        );
         assert!(said.starts_with("extra_labels: "), "{said}");
     }
     let mut request = request("api", 1);
     request.message = "x".repeat((256 << 10) + 1);
-    let said = fails(world.client().push_simple_log(request).await, Code::InvalidArgument);
+    let said = fails(
+        world.client().push_simple_log(request).await,
+        Code::InvalidArgument,
+    );
     assert!(said.starts_with("message: "), "{said}");
 }
 
@@ -124,7 +134,9 @@ async fn what_cannot_be_right_is_refused_by_field() {
     let request = world.push_request(&"x".repeat((256 << 10) + 1), &[], None);
     let said = fails(world.client().push_log(request).await, Code::InvalidArgument);
     assert!(said.starts_with("entry.line: "), "{said}");
-    world.push(&"x".repeat(256 << 10), &[("size", "most")], None).await;
+    world
+        .push(&"x".repeat(256 << 10), &[("size", "most")], None)
+        .await;
     assert_eq!(world.lines("{size=\"most\"}").await[0].len(), 256 << 10);
 
     for own in ["", world.org.as_str()] {
@@ -155,10 +167,15 @@ async fn old_entries_are_found_and_those_behind_are_told() {
     let behind = now() - 7200 * SECOND;
     let request = world.push_request("behind", &[("age", "new")], Some(behind));
     let said = fails(world.client().push_log(request).await, Code::InvalidArgument);
-    assert!(said.starts_with("entry.timestamp: ") && said.contains("behind"), "{said}");
+    assert!(
+        said.starts_with("entry.timestamp: ") && said.contains("behind"),
+        "{said}"
+    );
 
     // A little out of order is no mistake.
-    world.push("little", &[("age", "new")], Some(now() - 60 * SECOND)).await;
+    world
+        .push("little", &[("age", "new")], Some(now() - 60 * SECOND))
+        .await;
     assert_eq!(world.lines("{age=\"new\"}").await, ["little", "new"]);
 
     let answer = world
@@ -170,10 +187,16 @@ async fn old_entries_are_found_and_those_behind_are_told() {
             entry("b4", &[("age", "new")], None),
         ])
         .await;
-    assert_eq!((answer.success, answer.accepted_count, answer.rejected_count), (false, 3, 2));
+    assert_eq!(
+        (answer.success, answer.accepted_count, answer.rejected_count),
+        (false, 3, 2)
+    );
     let mut errors = answer.errors;
     errors.sort();
-    assert!(errors[0].starts_with("1: timestamp: ") && errors[1].starts_with("3: timestamp: "), "{errors:?}");
+    assert!(
+        errors[0].starts_with("1: timestamp: ") && errors[1].starts_with("3: timestamp: "),
+        "{errors:?}"
+    );
     assert_eq!(world.stored("{age=\"other\"}").await.len(), 1);
     assert_eq!(world.stored("{age=\"new\"}").await.len(), 4);
 }
@@ -185,14 +208,25 @@ async fn a_batch_writes_what_it_can() {
     let mut entries: Vec<_> = (0..3000)
         .map(|n| {
             let host = format!("h{}", n % 7);
-            entry(&format!("line {n}"), &[("service", "batch"), ("host", &host)], Some(at + n))
+            entry(
+                &format!("line {n}"),
+                &[("service", "batch"), ("host", &host)],
+                Some(at + n),
+            )
         })
         .collect();
     entries.insert(10, entry("x", &[("a b", "c")], None));
     entries.insert(20, entry(&"x".repeat(300_000), &[], None));
     let answer = world.batch(entries).await;
-    assert_eq!((answer.success, answer.accepted_count, answer.rejected_count), (false, 3000, 2));
-    assert!(answer.errors[0].starts_with("10: labels: "), "{:?}", answer.errors);
+    assert_eq!(
+        (answer.success, answer.accepted_count, answer.rejected_count),
+        (false, 3000, 2)
+    );
+    assert!(
+        answer.errors[0].starts_with("10: labels: "),
+        "{:?}",
+        answer.errors
+    );
     assert!(answer.errors[1].starts_with("20: line: "), "{:?}", answer.errors);
     let lines = world.lines("{service=\"batch\"}").await;
     assert_eq!(lines.len(), 3000);
@@ -210,7 +244,10 @@ async fn a_batch_writes_what_it_can() {
             entries: vec![entry("x", &[], None); count],
             ..Default::default()
         };
-        let said = fails(world.client().push_log_batch(request).await, Code::InvalidArgument);
+        let said = fails(
+            world.client().push_log_batch(request).await,
+            Code::InvalidArgument,
+        );
         assert!(said.starts_with("entries: "), "{said}");
     }
 }
@@ -230,7 +267,10 @@ async fn a_stream_of_entries_is_written() {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!((answer.success, answer.accepted_count, answer.rejected_count), (false, 2498, 2));
+    assert_eq!(
+        (answer.success, answer.accepted_count, answer.rejected_count),
+        (false, 2498, 2)
+    );
     assert!(answer.errors[0].starts_with("7: entry: ") && answer.errors[1].starts_with("8: labels: "));
     assert_eq!(world.lines("{service=\"stream\"}").await.len(), 2498);
 
@@ -282,7 +322,12 @@ async fn a_tenant_writes_to_so_many_streams() {
     let world = World::start().await;
     let number = |n: usize| entry("x", &[("id", &n.to_string())], None);
     let answer = world.batch((0..1000).map(number).collect()).await;
-    assert_eq!((answer.accepted_count, answer.success), (1000, true), "{:?}", answer.errors);
+    assert_eq!(
+        (answer.accepted_count, answer.success),
+        (1000, true),
+        "{:?}",
+        answer.errors
+    );
     let more = || pb::PushLogRequest {
         organization_id: world.org.clone(),
         entry: Some(number(1000)),
