@@ -4,6 +4,10 @@ import asyncio
 import contextlib
 import queue
 import threading
+import json
+import time
+import urllib.parse
+import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +35,9 @@ def connect(service: str, endpoint: Endpoint) -> Any:
     return engines[service](endpoint)
     clients = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "mqtt": Mqtt}
     return clients[service](endpoint)
+    return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "loki": Loki}[service](
+        endpoint
+    )
 
 
 def redis_client(endpoint: Endpoint) -> redis.Redis:
@@ -239,6 +246,51 @@ class MqttSubscription:
     def end(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+class Loki:
+    """Loki's own HTTP API, for one tenant or another."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._url = endpoint.url
+
+    def ask(self, scope: str, path: str, method: str = "GET", **parameters: Any) -> Any:
+        query = urllib.parse.urlencode(parameters)
+        request = urllib.request.Request(f"{self._url}{path}?{query}", headers={"X-Scope-OrgID": scope}, method=method)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            text = answer.read()
+        return json.loads(text) if text.startswith((b"{", b"[")) else text.decode()
+
+    def entries(self, scope: str, selector: str) -> list[tuple[dict[str, str], int, str]]:
+        """Labels, nanoseconds and line of the entries of the last eight days, the oldest first."""
+        now = time.time_ns()
+        found = self.ask(
+            scope,
+            "/loki/api/v1/query_range",
+            query=selector,
+            start=now - 8 * 86400 * 10**9,
+            end=now + 3600 * 10**9,
+            limit=5000,
+            direction="forward",
+        )
+        entries = [
+            (stream["stream"], int(at), line) for stream in found["data"]["result"] for at, line in stream["values"]
+        ]
+        return sorted(entries, key=lambda entry: entry[1])
+
+    def push(self, scope: str, labels: dict[str, str], line: str, at: int) -> None:
+        body = json.dumps({"streams": [{"stream": labels, "values": [[str(at), line]]}]}).encode()
+        headers = {"X-Scope-OrgID": scope, "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self._url}/loki/api/v1/push", data=body, headers=headers)
+        with urllib.request.urlopen(request, timeout=20):
+            pass
+
+    def deletions(self, scope: str) -> list[dict[str, Any]]:
+        return self.ask(scope, "/loki/api/v1/delete")
+
+    def version(self) -> str:
+        return self.ask("isa-health", "/loki/api/v1/status/buildinfo")["version"] or "of unknown version"
+
+    def close(self) -> None:
+        """Nothing stays open."""
 
 
 def version(service: str, engine: Any) -> str:
@@ -259,6 +311,8 @@ def version(service: str, engine: Any) -> str:
             return f"neo4j {engine.value('CALL dbms.components() YIELD versions RETURN versions[0]')}"
         case "mqtt":
             return f"mosquitto {engine.version()}"
+        case "loki":
+            return f"loki {engine.version()}"
         case _:
             return f"nats {engine.version()}"
 
@@ -299,6 +353,9 @@ def drop_collections(engine: qdrant_client.QdrantClient, tenant: str, mark: str)
             engine.delete_collection(collection.name)
         case "neo4j":
             drop_nodes(engine, tenant, "")
+        case "loki":
+            # Loki removes hours after it is asked, and each tenant here is new: what is left goes by retention.
+            pass
 
 
 def drop_tables(engine: psycopg.Connection, tenant: str, mark: str) -> None:

@@ -75,6 +75,14 @@ def nats_object_bucket(tenant: str, bucket: str, present: Iterable[str]) -> str 
 
 def mqtt_topic(tenant: str, topic: str) -> str:
     return f"isa/t/{slug(tenant)}/{topic}"
+def loki_scope(tenant: str) -> str:
+    """What Loki is told as `X-Scope-OrgID`."""
+    return slug(tenant)
+
+
+def loki_labels(labels: dict[str, str]) -> dict[str, str]:
+    """Labels of a stream on the engine: the service adds one of its own, by which it finds them all."""
+    return {"__isa__": "1", **labels}
 
 
 def _find(tenant: str, name: str, present: Iterable[str]) -> str | None:

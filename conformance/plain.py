@@ -22,6 +22,7 @@ SERVICES = {
     "qdrant": "isa.qdrant.QdrantService",
     "neo4j": "isa.neo4j.Neo4jService",
     "mqtt": "isa.mqtt.MQTTService",
+    "loki": "isa.loki.LokiService",
 }
 MIB = 1024 * 1024
 LIMITS = [("grpc.max_receive_message_length", 100 * MIB), ("grpc.max_send_message_length", 100 * MIB)]

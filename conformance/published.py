@@ -20,6 +20,7 @@ CLASSES: dict[tuple[str, str], type] = {
     ("neo4j", "async"): isa_common.AsyncNeo4jClient,
     ("mqtt", "sync"): isa_common.MQTTClient,
     ("mqtt", "async"): isa_common.AsyncMQTTClient,
+    ("loki", "sync"): isa_common.LokiClient,
 }
 
 
@@ -44,6 +45,7 @@ def make(service: str, kind: str, address: str, user: str, organization: str, ca
     """A client for one user. Note that a second sync one for an address closes the channel of the first."""
     host, _, port = address.rpartition(":")
     if service in ("redis", "nats", "mqtt"):
+    if service in ("redis", "nats", "loki"):
         options["organization_id"] = organization
     base = CLASSES[service, kind]
     noted = {"_create_stub": lambda self: Noted(base._create_stub(self), called)}

@@ -99,6 +99,11 @@ class World:
         first = {"metadata": {"user_id": self.user, **metadata}}
         return self.plain.upload(method, [first, *({"chunk": chunk} for chunk in chunks)])
 
+    def send(self, method: str, requests: list[dict[str, Any]]) -> Any:
+        """A stream of requests that are all alike."""
+        self.called.add(method)
+        return self.plain.upload(method, [self.identified(method, fields) for fields in requests])
+
     def identified(self, method: str, fields: dict[str, Any]) -> dict[str, Any]:
         """The fields, and who calls where the request has room for it."""
         request = self.plain.descriptor.methods_by_name[method].input_type

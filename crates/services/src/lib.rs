@@ -3,6 +3,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod loki;
 mod minio;
 mod mqtt;
 mod nats;

@@ -6,11 +6,13 @@ use isa_server::{Mount, Upstream};
 use crate::{minio, nats, postgres, qdrant, redis};
 use crate::{minio, nats, neo4j, postgres, redis};
 use crate::{minio, mqtt, nats, postgres, redis};
+use crate::{loki, minio, nats, postgres, redis};
 
 /// The building blocks that there are.
 pub const AVAILABLE: [ServiceKind; 5] = [
     ServiceKind::Minio,
     ServiceKind::Mqtt,
+    ServiceKind::Loki,
     ServiceKind::Redis,
     ServiceKind::Nats,
     ServiceKind::Postgres,
@@ -48,6 +50,8 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
         ServiceKind::Neo4j => neo4j::mount(endpoint),
         ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => {
+        ServiceKind::Loki => loki::mount(endpoint),
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Qdrant | ServiceKind::Neo4j => {
             Err(StartError::NotBuilt(kind))
         }
     }

@@ -1,5 +1,6 @@
 //! What is measured: one file for each service, one case for each class of methods.
 
+mod loki;
 mod minio;
 mod mqtt;
 mod nats;
@@ -20,6 +21,7 @@ pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Qdrant,
     ServiceKind::Neo4j,
     ServiceKind::Mqtt,
+    ServiceKind::Loki,
 ];
 
 /// One operation, both ways.
@@ -81,5 +83,7 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => Ok(Vec::new()),
         ServiceKind::Mqtt => mqtt::cases(platform).await,
         ServiceKind::Duckdb | ServiceKind::Loki | ServiceKind::Qdrant | ServiceKind::Neo4j => Ok(Vec::new()),
+        ServiceKind::Loki => loki::cases(platform).await,
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Qdrant | ServiceKind::Neo4j => Ok(Vec::new()),
     }
 }

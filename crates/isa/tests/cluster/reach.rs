@@ -38,6 +38,7 @@ const CALLERS: &[(&str, &[i32], &[&str])] = &[
     ("nats-grpc", &[50056], &[CLIENTS, "nats-grpc", "consul"]),
     ("neo4j-grpc", &[50063], &[CLIENTS, "neo4j-grpc", "consul"]),
     ("mqtt-grpc", &[50053], &[CLIENTS, "mqtt-grpc", "consul"]),
+    ("loki-grpc", &[50054], &[CLIENTS, "loki-grpc", "consul"]),
 ];
 
 /// The pods of the layers above the infrastructure: `app` and `tier`.

@@ -51,6 +51,8 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
             "retention_enabled": true,
             "delete_request_store": "filesystem",
         },
+        // Entries may be a week old when they come, and are in the ingester then.
+        "querier": { "query_ingesters_within": 0 },
         "limits_config": {
             "retention_period": "744h",
             "ingestion_rate_mb": 32,
@@ -58,6 +60,17 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
             "max_global_streams_per_user": 10000,
             "allow_structured_metadata": true,
             "volume_enabled": true,
+            // Labels come back as they were given: Loki adds none of its own.
+            "discover_service_name": [],
+            "discover_log_levels": false,
+            // One stream may take all that its tenant may.
+            "per_stream_rate_limit": "32MB",
+            "per_stream_rate_limit_burst": "64MB",
+            "max_query_series": 10000,
+            // On one node, a part for each hour of a query costs more than it saves.
+            "split_queries_by_interval": "24h",
+            "split_instant_metric_queries_by_interval": "24h",
+            "max_concurrent_tail_requests": 1000,
         },
     });
     let path = ctx.write_conf("loki.yaml", &conf.to_string())?;

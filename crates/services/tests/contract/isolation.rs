@@ -76,9 +76,13 @@ pub(crate) async fn isolation(kind: ServiceKind, mode: AuthMode) {
     );
 
     let mut reached = BTreeMap::new();
+    let believed = |trial: &Trial, method: &MethodDescriptor| {
+        mode == AuthMode::Open && trial.fixture.by_id_alone.contains(&method.name())
+    };
     for method in in_turn(kind) {
         if unconfined(kind).contains(&method.name()) {
             trial.try_unconfined(&method, mode).await;
+        if believed(&trial, &method) {
             continue;
         }
         let good = trial.try_method(&method).await;
@@ -89,6 +93,7 @@ pub(crate) async fn isolation(kind: ServiceKind, mode: AuthMode) {
     }
     for method in wire::service(kind).methods() {
         if unconfined(kind).contains(&method.name()) {
+        if believed(&trial, &method) {
             continue;
         }
         trial.try_crafted(&method, mode).await;

@@ -48,4 +48,5 @@ suites! {
     qdrant = Qdrant;
     neo4j = Neo4j;
     mqtt = Mqtt;
+    loki = Loki;
 }

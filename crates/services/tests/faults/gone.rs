@@ -6,6 +6,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use futures::{StreamExt, stream};
 use isa_config::{Endpoint, ServiceKind};
 use isa_proto::{
+    loki::{self, loki_service_client::LokiServiceClient},
     minio::{self, min_io_service_client::MinIoServiceClient},
     mqtt::{self, mqtt_service_client::MqttServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
@@ -228,6 +229,40 @@ async fn nats_unsubscribes_who_is_gone() {
     drop(watch);
     eventually("NATS has no watch", CLOSED, || async {
         absent(consumers().await > 0, "the consumer")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loki_follows_for_nobody_who_is_gone() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Loki;
+    let services = platform.serve(&[kind]).await;
+    let metrics = format!("{}/metrics", platform.endpoint(kind).url);
+    let followed = || {
+        let metrics = metrics.clone();
+        async move {
+            let text = reqwest::get(metrics).await.expect("an answer").text().await;
+            let text = text.expect("a text");
+            let count = text
+                .lines()
+                .find_map(|line| line.strip_prefix("loki_querier_tail_active "));
+            count.is_some_and(|count| count != "0")
+        }
+    };
+    let mut client = LokiServiceClient::new(services.channel(kind));
+    let request = loki::TailLogsRequest {
+        query: format!("{{service=\"{}\"}}", unique()),
+        ..Default::default()
+    };
+    let stream = client.tail_logs(request).await.expect("a stream").into_inner();
+    eventually("Loki follows", OPEN, || async {
+        present(followed().await, "tail")
+    })
+    .await;
+    drop(stream);
+    eventually("Loki does not follow", CLOSED, || async {
+        absent(followed().await, "the tail")
     })
     .await;
 }

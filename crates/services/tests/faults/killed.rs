@@ -60,4 +60,5 @@ for_each! {
     qdrant_is_killed = Qdrant;
     neo4j_is_killed = Neo4j;
     mosquitto_is_killed = Mqtt;
+    loki_is_killed = Loki;
 }

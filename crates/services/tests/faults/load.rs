@@ -13,6 +13,7 @@ use std::{
 use futures::{StreamExt, stream};
 use isa_config::ServiceKind;
 use isa_proto::{
+    loki::{self, loki_service_client::LokiServiceClient},
     minio::{self, min_io_service_client::MinIoServiceClient, put_object_request::Data},
     mqtt::{self, mqtt_service_client::MqttServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
@@ -154,8 +155,24 @@ impl Place {
                 };
                 let mut client = MqttServiceClient::new(channel);
                 client.register_device(bounded(request, deadline)).await.map(drop)
+            ServiceKind::Loki => {
+                let mut client = LokiServiceClient::new(channel);
+                let request = self.line(item.to_string());
+                client.push_log(bounded(request, deadline)).await.map(drop)
             }
             other => panic!("{other} has no load"),
+        }
+    }
+
+    fn line(&self, line: String) -> loki::PushLogRequest {
+        let entry = loki::LogEntry {
+            line,
+            labels: [("service".to_owned(), self.name.clone())].into(),
+            ..Default::default()
+        };
+        loki::PushLogRequest {
+            entry: Some(entry),
+            ..Default::default()
         }
     }
 
@@ -192,10 +209,32 @@ impl Place {
             ServiceKind::Qdrant => self.points(channel).await,
             ServiceKind::Neo4j => self.nodes(channel).await,
             ServiceKind::Mqtt => self.devices(channel).await,
+            ServiceKind::Loki => self.lines(channel).await,
             other => panic!("{other} has no load"),
         };
         // Slow calls leave other things.
         items.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    async fn lines(&self, channel: Channel) -> Vec<String> {
+        let request = loki::ExportLogsRequest {
+            query: format!("{{service=\"{}\"}}", self.name),
+            format: loki::ExportFormat::ExportText.into(),
+            ..Default::default()
+        };
+        let mut pieces = LokiServiceClient::new(channel)
+            .export_logs(request)
+            .await
+            .expect("an export")
+            .into_inner();
+        let mut text = Vec::new();
+        while let Some(piece) = pieces.message().await.expect("a piece") {
+            text.extend_from_slice(&piece.data);
+        }
+        let text = String::from_utf8(text).expect("lines");
+        // Each after its time.
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(_, line)| line.to_owned()).collect()
     }
 
     async fn objects(&self, channel: Channel) -> Vec<String> {
@@ -414,6 +453,18 @@ impl Place {
                 };
                 let answer = client.publish_batch(request).await?.into_inner();
                 assert!(answer.success, "{:?}", answer.errors.first());
+            ServiceKind::Loki => {
+                let line = self.line(held.to_owned());
+                let lines = stream::iter(vec![line; 10]).then(|line| async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    line
+                });
+                let answer = LokiServiceClient::new(channel).push_log_stream(lines).await?;
+                assert_eq!(
+                    answer.into_inner().accepted_count,
+                    10,
+                    "some of a stream was lost"
+                );
                 Ok(())
             }
             other => panic!("{other} has no slow call"),

@@ -25,6 +25,7 @@ pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Qdrant,
     ServiceKind::Neo4j,
     ServiceKind::Mqtt,
+    ServiceKind::Loki,
 ];
 
 /// Engines that all tests share; they stop with the last of these.

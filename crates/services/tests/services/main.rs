@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands, its helpers too")]
 
 mod harness;
+mod loki;
 mod minio;
 mod mqtt;
 mod nats;
