@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 use isa_proto::{Error, Identity, Method};
 use parking_lot::Mutex;
-use tokio_util::sync::WaitForCancellationFuture;
+use tokio_util::sync::{WaitForCancellationFuture, WaitForCancellationFutureOwned};
 use tonic::metadata::MetadataMap;
 
 use crate::{Caller, Place, ServiceKind, StatefulId, Tenant, audit, limits, shared::Shared};
@@ -58,6 +58,11 @@ impl Call {
     /// Completes when the server stops. Streams that have no end of their own end then, with OK or STOPPING.
     pub fn stopping(&self) -> WaitForCancellationFuture<'_> {
         self.state.shared.stopping.cancelled()
+    }
+
+    /// The same for a task that outlives the call, and must not keep it.
+    pub fn stopping_owned(&self) -> WaitForCancellationFutureOwned {
+        self.state.shared.stopping.clone().cancelled_owned()
     }
 
     /// Names what a call changes in its audit record: a bucket, a table. Not its content.

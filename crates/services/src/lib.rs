@@ -3,6 +3,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod duckdb;
 mod minio;
 mod nats;
 mod postgres;

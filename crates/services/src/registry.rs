@@ -3,11 +3,12 @@
 use isa_config::{Endpoints, ServiceKind};
 use isa_server::{Mount, Upstream};
 
-use crate::{minio, nats, postgres, redis};
+use crate::{duckdb, minio, nats, postgres, redis};
 
 /// The building blocks that there are.
-pub const AVAILABLE: [ServiceKind; 4] = [
+pub const AVAILABLE: [ServiceKind; 5] = [
     ServiceKind::Minio,
+    ServiceKind::Duckdb,
     ServiceKind::Redis,
     ServiceKind::Nats,
     ServiceKind::Postgres,
@@ -36,8 +37,8 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Postgres => postgres::mount(endpoint),
         ServiceKind::Minio => minio::mount(endpoint),
         ServiceKind::Nats => nats::mount(endpoint),
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
+        ServiceKind::Duckdb => duckdb::mount(endpoint, endpoints),
+        ServiceKind::Mqtt
         | ServiceKind::Loki
         | ServiceKind::Qdrant
         | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
