@@ -16,7 +16,13 @@ from conformance.links import Endpoint
 
 
 def connect(service: str, endpoint: Endpoint) -> Any:
-    return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats}[service](endpoint)
+    kinds = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "duckdb": s3}
+    return kinds[service](endpoint)
+
+
+def beside(service: str) -> str:
+    """The engine that is looked at: DuckDB's files are locked by the service, so what it leaves in object storage is."""
+    return "minio" if service == "duckdb" else service
 
 
 def redis_client(endpoint: Endpoint) -> redis.Redis:
@@ -133,6 +139,8 @@ def version(service: str, engine: Any) -> str:
         case "minio":
             server = engine.list_buckets()["ResponseMetadata"]["HTTPHeaders"].get("server", "s3")
             return server.lower()
+        case "duckdb":
+            return "duckdb, with " + version("minio", engine)
         case _:
             return f"nats {engine.version()}"
 
@@ -155,6 +163,12 @@ def clean(service: str, engine: Any, tenant: str) -> None:
             for bucket in engine.list_buckets()["Buckets"]:
                 if bucket["Name"].startswith(slug):
                     remove_bucket(engine, bucket["Name"])
+        case "duckdb":
+            clean("minio", engine, tenant)
+            with contextlib.suppress(engine.exceptions.NoSuchBucket):
+                pages = engine.get_paginator("list_objects_v2").paginate(Bucket=names.DUCKDB_PLACE, Prefix=f"{slug}/")
+                for entry in (entry for page in pages for entry in page.get("Contents", [])):
+                    engine.delete_object(Bucket=names.DUCKDB_PLACE, Key=entry["Key"])
         case "nats":
             for stream in engine.streams():
                 if slug in stream:

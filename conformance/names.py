@@ -14,8 +14,8 @@ def fresh(kind: str) -> str:
 
 
 def tenant(service: str, user: str, organization: str) -> str:
-    """Whose data a call touches that names these; of the minio service's calls most name the user alone."""
-    if service == "minio" or not organization:
+    """Whose data a call touches that names these; of the calls of minio and duckdb most name the user alone."""
+    if service in ("minio", "duckdb") or not organization:
         return f"user:{user}"
     return f"org:{organization}"
 
@@ -39,6 +39,10 @@ def postgres_schema(tenant: str) -> str:
 
 def s3_bucket(tenant: str, bucket: str) -> str:
     return f"{slug(tenant)}-{bucket}"
+
+
+# Where the duckdb service keeps copies of databases whose tenant names no bucket; each tenant's below its slug.
+DUCKDB_PLACE = "isa-platform-duckdb-copies"
 
 
 def nats_subject(tenant: str, subject: str) -> str:

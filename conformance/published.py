@@ -14,6 +14,8 @@ CLASSES: dict[tuple[str, str], type] = {
     ("minio", "async"): isa_common.AsyncMinIOClient,
     ("nats", "sync"): isa_common.NATSClient,
     ("nats", "async"): isa_common.AsyncNATSClient,
+    ("duckdb", "sync"): isa_common.DuckDBClient,
+    ("duckdb", "async"): isa_common.AsyncDuckDBClient,
 }
 
 

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 use isa_proto::{Error, Identity, Method};
 use parking_lot::Mutex;
-use tokio_util::sync::{WaitForCancellationFuture, WaitForCancellationFutureOwned};
+use tokio_util::sync::WaitForCancellationFuture;
 use tonic::metadata::MetadataMap;
 
 use crate::{Caller, Place, ServiceKind, StatefulId, Tenant, audit, limits, shared::Shared};
@@ -60,9 +60,14 @@ impl Call {
         self.state.shared.stopping.cancelled()
     }
 
-    /// The same for a task that outlives the call, and must not keep it.
-    pub fn stopping_owned(&self) -> WaitForCancellationFutureOwned {
-        self.state.shared.stopping.clone().cancelled_owned()
+    /// Does something when the server accepts no more calls, such as handing to other replicas what this one keeps. The
+    /// end of the server waits for it as long as for calls. To be asked for once by a service, not by each call.
+    pub fn at_the_end(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let closed = self.state.shared.closed.clone();
+        self.state.shared.leaving.spawn(async move {
+            closed.cancelled().await;
+            work.await;
+        });
     }
 
     /// Names what a call changes in its audit record: a bucket, a table. Not its content.

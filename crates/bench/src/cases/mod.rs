@@ -1,5 +1,6 @@
 //! What is measured: one file for each service, one case for each class of methods.
 
+mod duckdb;
 mod minio;
 mod nats;
 mod postgres;
@@ -9,11 +10,12 @@ use isa_config::ServiceKind;
 
 use crate::{measure::Operation, platform::Platform};
 
-pub(crate) const SERVICES: [ServiceKind; 4] = [
+pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
     ServiceKind::Nats,
+    ServiceKind::Duckdb,
 ];
 
 /// One operation, both ways.
@@ -66,8 +68,8 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Postgres => postgres::cases(platform).await,
         ServiceKind::Minio => minio::cases(platform).await,
         ServiceKind::Nats => nats::cases(platform).await,
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
+        ServiceKind::Duckdb => duckdb::cases(platform).await,
+        ServiceKind::Mqtt
         | ServiceKind::Loki
         | ServiceKind::Qdrant
         | ServiceKind::Neo4j => Ok(Vec::new()),

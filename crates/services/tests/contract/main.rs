@@ -45,4 +45,5 @@ suites! {
     postgres = Postgres;
     minio = Minio;
     nats = Nats;
+    duckdb = Duckdb;
 }

@@ -130,11 +130,8 @@ impl Service {
         if self.watched.swap(true, Relaxed) {
             return;
         }
-        let (stopping, duck) = (call.stopping_owned(), self.duck.clone());
-        tokio::spawn(async move {
-            stopping.await;
-            duck.stop().await;
-        });
+        let duck = self.duck.clone();
+        call.at_the_end(async move { duck.stop().await });
     }
 }
 

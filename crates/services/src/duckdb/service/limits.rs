@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Databases that are open at a time, of all tenants: with [`MEMORY`] 2 GiB.
-pub(super) const OPEN: usize = 16;
+/// Databases that are open at a time, of all tenants: with [`MEMORY`] 4 GiB, if all of them use all of it.
+pub(super) const OPEN: usize = 32;
 
 /// Of one tenant: what a tenant may use is this often what a database may.
 pub(super) const OPEN_OF_TENANT: usize = 4;
