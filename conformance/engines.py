@@ -38,6 +38,13 @@ def connect(service: str, endpoint: Endpoint) -> Any:
     return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "loki": Loki}[service](
         endpoint
     )
+    kinds = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "duckdb": s3}
+    return kinds[service](endpoint)
+
+
+def beside(service: str) -> str:
+    """The engine that is looked at: DuckDB's files are locked by the service, so what it leaves in object storage is."""
+    return "minio" if service == "duckdb" else service
 
 
 def redis_client(endpoint: Endpoint) -> redis.Redis:
@@ -313,6 +320,8 @@ def version(service: str, engine: Any) -> str:
             return f"mosquitto {engine.version()}"
         case "loki":
             return f"loki {engine.version()}"
+        case "duckdb":
+            return "duckdb, with " + version("minio", engine)
         case _:
             return f"nats {engine.version()}"
 
@@ -338,6 +347,12 @@ def clean(service: str, engine: Any, tenant: str) -> None:
         case "mqtt":
             for message in engine.retained(names.mqtt_topic(tenant, "#")):
                 engine.publish(message.topic, b"", retain=True)
+        case "duckdb":
+            clean("minio", engine, tenant)
+            with contextlib.suppress(engine.exceptions.NoSuchBucket):
+                pages = engine.get_paginator("list_objects_v2").paginate(Bucket=names.DUCKDB_PLACE, Prefix=f"{slug}/")
+                for entry in (entry for page in pages for entry in page.get("Contents", [])):
+                    engine.delete_object(Bucket=names.DUCKDB_PLACE, Key=entry["Key"])
         case "nats":
             for stream in engine.streams():
                 if slug in stream:

@@ -19,6 +19,8 @@ def fresh(kind: str) -> str:
 def tenant(service: str, user: str, organization: str) -> str:
     """Whose data a call touches that names these; of the minio and mqtt services' calls most name the user alone."""
     if service in ("minio", "mqtt") or not organization:
+    """Whose data a call touches that names these; of the calls of minio and duckdb most name the user alone."""
+    if service in ("minio", "duckdb") or not organization:
         return f"user:{user}"
     return f"org:{organization}"
 
@@ -52,6 +54,8 @@ def s3_bucket(tenant: str, bucket: str) -> str:
 def qdrant_collection(tenant: str, name: str) -> str:
     """Also of an alias."""
     return f"{slug(tenant)}-{name}"
+# Where the duckdb service keeps copies of databases whose tenant names no bucket; each tenant's below its slug.
+DUCKDB_PLACE = "isa-platform-duckdb-copies"
 
 
 def nats_subject(tenant: str, subject: str) -> str:

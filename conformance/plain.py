@@ -23,6 +23,7 @@ SERVICES = {
     "neo4j": "isa.neo4j.Neo4jService",
     "mqtt": "isa.mqtt.MQTTService",
     "loki": "isa.loki.LokiService",
+    "duckdb": "isa.duckdb.DuckDBService",
 }
 MIB = 1024 * 1024
 LIMITS = [("grpc.max_receive_message_length", 100 * MIB), ("grpc.max_send_message_length", 100 * MIB)]

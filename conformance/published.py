@@ -21,6 +21,8 @@ CLASSES: dict[tuple[str, str], type] = {
     ("mqtt", "sync"): isa_common.MQTTClient,
     ("mqtt", "async"): isa_common.AsyncMQTTClient,
     ("loki", "sync"): isa_common.LokiClient,
+    ("duckdb", "sync"): isa_common.DuckDBClient,
+    ("duckdb", "async"): isa_common.AsyncDuckDBClient,
 }
 
 

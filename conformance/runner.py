@@ -52,6 +52,7 @@ def test(service: str, cases: list[Case], links: Links) -> Tested:
     address = links.services[service]
     plain = Plain(service, address)
     engine = engines.connect(service, links.engines[engines.NAMES.get(service, service)])
+    engine = engines.connect(service, links.engines[engines.beside(service)])
     tested = Tested(service, engines.version(service, engine), plain.methods)
     for case in cases:
         for kind in case.kinds:

@@ -109,7 +109,7 @@ class World:
         request = self.plain.descriptor.methods_by_name[method].input_type
         known = request.fields_by_name
         caller = {"user_id": self.user}
-        if self.service != "minio":
+        if self.service not in ("minio", "duckdb"):
             caller["organization_id"] = self.organization
         if self.service in names.NAMELESS and "metadata" in known:
         if self.service in ("postgres", "neo4j") and "metadata" in known:

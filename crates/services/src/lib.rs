@@ -4,6 +4,7 @@
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod loki;
+mod duckdb;
 mod minio;
 mod mqtt;
 mod nats;

@@ -7,12 +7,14 @@ use crate::{minio, nats, postgres, qdrant, redis};
 use crate::{minio, nats, neo4j, postgres, redis};
 use crate::{minio, mqtt, nats, postgres, redis};
 use crate::{loki, minio, nats, postgres, redis};
+use crate::{duckdb, minio, nats, postgres, redis};
 
 /// The building blocks that there are.
 pub const AVAILABLE: [ServiceKind; 5] = [
     ServiceKind::Minio,
     ServiceKind::Mqtt,
     ServiceKind::Loki,
+    ServiceKind::Duckdb,
     ServiceKind::Redis,
     ServiceKind::Nats,
     ServiceKind::Postgres,
@@ -46,6 +48,8 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Qdrant => qdrant::mount(endpoint),
         ServiceKind::Mqtt => mqtt::mount(endpoint, endpoints),
         ServiceKind::Duckdb
+        ServiceKind::Duckdb => duckdb::mount(endpoint, endpoints),
+        ServiceKind::Mqtt
         | ServiceKind::Loki
         | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
         ServiceKind::Neo4j => neo4j::mount(endpoint),

@@ -1,6 +1,7 @@
 //! What is measured: one file for each service, one case for each class of methods.
 
 mod loki;
+mod duckdb;
 mod minio;
 mod mqtt;
 mod nats;
@@ -22,6 +23,7 @@ pub(crate) const SERVICES: [ServiceKind; 5] = [
     ServiceKind::Neo4j,
     ServiceKind::Mqtt,
     ServiceKind::Loki,
+    ServiceKind::Duckdb,
 ];
 
 /// One operation, both ways.
@@ -77,6 +79,8 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Qdrant => qdrant::cases(platform).await,
         ServiceKind::Duckdb
         | ServiceKind::Mqtt
+        ServiceKind::Duckdb => duckdb::cases(platform).await,
+        ServiceKind::Mqtt
         | ServiceKind::Loki
         | ServiceKind::Neo4j => Ok(Vec::new()),
         ServiceKind::Neo4j => neo4j::cases(platform).await,

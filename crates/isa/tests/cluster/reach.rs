@@ -23,6 +23,7 @@ const CALLERS: &[(&str, &[i32], &[&str])] = &[
     ("redis", &[6379], &["redis-grpc"]),
     ("minio", &[9000], &["minio-grpc", "duckdb-grpc"]),
     ("nats", &[4222], &["nats-grpc", "mqtt-grpc"]),
+    ("nats", &[4222], &["nats-grpc", "duckdb-grpc"]),
     ("mosquitto", &[1883], &["mqtt-grpc"]),
     (
         "postgres",
@@ -39,6 +40,7 @@ const CALLERS: &[(&str, &[i32], &[&str])] = &[
     ("neo4j-grpc", &[50063], &[CLIENTS, "neo4j-grpc", "consul"]),
     ("mqtt-grpc", &[50053], &[CLIENTS, "mqtt-grpc", "consul"]),
     ("loki-grpc", &[50054], &[CLIENTS, "loki-grpc", "consul"]),
+    ("duckdb-grpc", &[50052], &[CLIENTS, "duckdb-grpc", "consul"]),
 ];
 
 /// The pods of the layers above the infrastructure: `app` and `tier`.

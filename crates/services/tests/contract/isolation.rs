@@ -189,6 +189,7 @@ impl Trial {
             theirs,
             slugs: slugs.into(),
         };
+        fixtures::prepare(kind, &names, &names.slugs).await;
         let marks = Marks::new(&names);
         Self {
             fixture: fixtures::fixture(kind, &names),

@@ -49,4 +49,5 @@ suites! {
     neo4j = Neo4j;
     mqtt = Mqtt;
     loki = Loki;
+    duckdb = Duckdb;
 }

@@ -55,10 +55,21 @@ impl Node {
         endpoints: &Endpoints,
         keep: Arc<dyn Any + Send + Sync>,
     ) -> Self {
+        let listener = TcpListener::bind((config.bind, 0)).expect("a port");
+        Self::listening(kind, config, endpoints, keep, listener).await
+    }
+
+    /// At an address that the test chose.
+    pub(crate) async fn listening(
+        kind: ServiceKind,
+        config: &ServerConfig,
+        endpoints: &Endpoints,
+        keep: Arc<dyn Any + Send + Sync>,
+        listener: TcpListener,
+    ) -> Self {
         let engine = endpoints[&kind.engine()].clone();
         let (mount, upstream) = isa_services::mount(kind, endpoints).expect("the service");
         let mut server = Server::new(config).expect("a server");
-        let listener = TcpListener::bind((config.bind, 0)).expect("a port");
         server
             .add(mount, upstream.clone(), listener)
             .expect("a mounted service");
@@ -96,6 +107,11 @@ pub(crate) fn open() -> ServerConfig {
     let mut config = ServerConfig::default();
     config.auth.mode = AuthMode::Open;
     config
+}
+
+/// The engines that all running tests share.
+pub(crate) async fn engines() -> Arc<Engines> {
+    tokio::task::spawn_blocking(shared).await.expect("engines")
 }
 
 fn shared() -> Arc<Engines> {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands, its helpers too")]
 
+mod duckdb;
 mod harness;
 mod loki;
 mod minio;
