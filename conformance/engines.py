@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import queue
 import threading
-import json
 import time
 import urllib.parse
 import urllib.request
@@ -25,26 +25,24 @@ from conformance.background import LOOP
 from conformance.links import Endpoint
 
 
-# Of those that are not called as their service.
-NAMES = {"mqtt": "mosquitto"}
-
-
 def connect(service: str, endpoint: Endpoint) -> Any:
-    return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "qdrant": qdrant}[service](endpoint)
-    engines = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "neo4j": Neo4j}
-    return engines[service](endpoint)
-    clients = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "mqtt": Mqtt}
+    clients = {
+        "redis": redis_client,
+        "postgres": postgres,
+        "minio": s3,
+        "nats": Nats,
+        "qdrant": qdrant,
+        "neo4j": Neo4j,
+        "mqtt": Mqtt,
+        "loki": Loki,
+        "duckdb": s3,
+    }
     return clients[service](endpoint)
-    return {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "loki": Loki}[service](
-        endpoint
-    )
-    kinds = {"redis": redis_client, "postgres": postgres, "minio": s3, "nats": Nats, "duckdb": s3}
-    return kinds[service](endpoint)
 
 
 def beside(service: str) -> str:
     """The engine that is looked at: DuckDB's files are locked by the service, so what it leaves in object storage is."""
-    return "minio" if service == "duckdb" else service
+    return {"duckdb": "minio", "mqtt": "mosquitto"}.get(service, service)
 
 
 def redis_client(endpoint: Endpoint) -> redis.Redis:
@@ -359,6 +357,11 @@ def clean(service: str, engine: Any, tenant: str) -> None:
                     engine.run(engine.stream.delete_stream(stream))
         case "qdrant":
             drop_collections(engine, tenant, "")
+        case "neo4j":
+            drop_nodes(engine, tenant, "")
+        case "loki":
+            # Loki removes hours after it is asked, and each tenant here is new: what is left goes by retention.
+            pass
 
 
 def drop_collections(engine: qdrant_client.QdrantClient, tenant: str, mark: str) -> None:
@@ -366,11 +369,6 @@ def drop_collections(engine: qdrant_client.QdrantClient, tenant: str, mark: str)
     for collection in engine.get_collections().collections:
         if collection.name.startswith(f"{names.slug(tenant)}-") and mark in collection.name:
             engine.delete_collection(collection.name)
-        case "neo4j":
-            drop_nodes(engine, tenant, "")
-        case "loki":
-            # Loki removes hours after it is asked, and each tenant here is new: what is left goes by retention.
-            pass
 
 
 def drop_tables(engine: psycopg.Connection, tenant: str, mark: str) -> None:

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 DEFAULT_TENANT = "user:default_user"
 
 # Services whose published clients never say who calls: requests have `metadata` for it.
-NAMELESS = ("postgres", "qdrant")
+NAMELESS = ("postgres", "qdrant", "neo4j")
+
+# Where the duckdb service keeps copies of databases whose tenant names no bucket; each tenant's below its slug.
+DUCKDB_PLACE = "isa-platform-duckdb-copies"
 
 
 def fresh(kind: str) -> str:
@@ -17,10 +20,8 @@ def fresh(kind: str) -> str:
 
 
 def tenant(service: str, user: str, organization: str) -> str:
-    """Whose data a call touches that names these; of the minio and mqtt services' calls most name the user alone."""
-    if service in ("minio", "mqtt") or not organization:
-    """Whose data a call touches that names these; of the calls of minio and duckdb most name the user alone."""
-    if service in ("minio", "duckdb") or not organization:
+    """Whose data a call touches that names these; of the calls of minio, duckdb and mqtt most name the user alone."""
+    if service in ("minio", "duckdb", "mqtt") or not organization:
         return f"user:{user}"
     return f"org:{organization}"
 
@@ -54,8 +55,6 @@ def s3_bucket(tenant: str, bucket: str) -> str:
 def qdrant_collection(tenant: str, name: str) -> str:
     """Also of an alias."""
     return f"{slug(tenant)}-{name}"
-# Where the duckdb service keeps copies of databases whose tenant names no bucket; each tenant's below its slug.
-DUCKDB_PLACE = "isa-platform-duckdb-copies"
 
 
 def nats_subject(tenant: str, subject: str) -> str:
@@ -79,6 +78,8 @@ def nats_object_bucket(tenant: str, bucket: str, present: Iterable[str]) -> str 
 
 def mqtt_topic(tenant: str, topic: str) -> str:
     return f"isa/t/{slug(tenant)}/{topic}"
+
+
 def loki_scope(tenant: str) -> str:
     """What Loki is told as `X-Scope-OrgID`."""
     return slug(tenant)

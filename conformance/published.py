@@ -46,8 +46,7 @@ class Noted:
 def make(service: str, kind: str, address: str, user: str, organization: str, called: set[str], **options: Any) -> Any:
     """A client for one user. Note that a second sync one for an address closes the channel of the first."""
     host, _, port = address.rpartition(":")
-    if service in ("redis", "nats", "mqtt"):
-    if service in ("redis", "nats", "loki"):
+    if service in ("redis", "nats", "mqtt", "loki"):
         options["organization_id"] = organization
     base = CLASSES[service, kind]
     noted = {"_create_stub": lambda self: Noted(base._create_stub(self), called)}

@@ -51,7 +51,6 @@ def test(service: str, cases: list[Case], links: Links) -> Tested:
     """Runs the service's cases; raises if the service or its engine cannot be reached at all."""
     address = links.services[service]
     plain = Plain(service, address)
-    engine = engines.connect(service, links.engines[engines.NAMES.get(service, service)])
     engine = engines.connect(service, links.engines[engines.beside(service)])
     tested = Tested(service, engines.version(service, engine), plain.methods)
     for case in cases:

@@ -5,8 +5,7 @@ from typing import Any
 
 from conformance import names, published
 from conformance.background import Blocking
-from conformance.engines import clean, drop_collections, drop_tables
-from conformance.engines import clean, drop_nodes, drop_tables
+from conformance.engines import clean, drop_collections, drop_nodes, drop_tables
 from conformance.plain import DEADLINE, Plain, Stream
 
 
@@ -33,7 +32,6 @@ class World:
         self.plain = plain
         self.engine = engine
         # Of calls that name nobody. The published client's calls never do, of the services in `names.NAMELESS`.
-        # Of calls that name nobody. The published client's postgres and neo4j calls never do.
         self.default_tenant = default_tenant
         self.user = user or names.fresh("user")
         self.organization = organization or names.fresh("org")
@@ -43,7 +41,6 @@ class World:
     @property
     def tenant(self) -> str:
         if not self.user or (self.service in names.NAMELESS and self.kind != "plain"):
-        if not self.user or (self.service in ("postgres", "neo4j") and self.kind != "plain"):
             return self.default_tenant
         return names.tenant(self.service, self.user, self.organization)
 
@@ -112,7 +109,6 @@ class World:
         if self.service not in ("minio", "duckdb"):
             caller["organization_id"] = self.organization
         if self.service in names.NAMELESS and "metadata" in known:
-        if self.service in ("postgres", "neo4j") and "metadata" in known:
             return {"metadata": caller, **fields}
         return {name: value for name, value in caller.items() if name in known} | fields
 

@@ -1,7 +1,7 @@
 //! What is measured: one file for each service, one case for each class of methods.
 
-mod loki;
 mod duckdb;
+mod loki;
 mod minio;
 mod mqtt;
 mod nats;
@@ -14,7 +14,7 @@ use isa_config::ServiceKind;
 
 use crate::{measure::Operation, platform::Platform};
 
-pub(crate) const SERVICES: [ServiceKind; 5] = [
+pub(crate) const SERVICES: [ServiceKind; 9] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
@@ -77,17 +77,9 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Minio => minio::cases(platform).await,
         ServiceKind::Nats => nats::cases(platform).await,
         ServiceKind::Qdrant => qdrant::cases(platform).await,
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        ServiceKind::Duckdb => duckdb::cases(platform).await,
-        ServiceKind::Mqtt
-        | ServiceKind::Loki
-        | ServiceKind::Neo4j => Ok(Vec::new()),
         ServiceKind::Neo4j => neo4j::cases(platform).await,
-        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Qdrant => Ok(Vec::new()),
         ServiceKind::Mqtt => mqtt::cases(platform).await,
-        ServiceKind::Duckdb | ServiceKind::Loki | ServiceKind::Qdrant | ServiceKind::Neo4j => Ok(Vec::new()),
         ServiceKind::Loki => loki::cases(platform).await,
-        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Qdrant | ServiceKind::Neo4j => Ok(Vec::new()),
+        ServiceKind::Duckdb => duckdb::cases(platform).await,
     }
 }

@@ -418,6 +418,9 @@ async fn neo4j_works_for_nobody_who_is_gone() {
         absent(busy().await, "the statement")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broker_unsubscribes_who_is_gone() {
     let platform = Platform::take().await;
     let kind = ServiceKind::Mqtt;

@@ -137,6 +137,7 @@ impl Place {
                 let request = upsert(&name, [qdrant::point::Id::NumId(item)]);
                 let mut client = QdrantServiceClient::new(channel);
                 client.upsert_points(bounded(request, deadline)).await.map(drop)
+            }
             ServiceKind::Neo4j => {
                 let properties = fields("item", Kind::StringValue(item.to_string()));
                 let request = neo4j::CreateNodeRequest {
@@ -146,6 +147,7 @@ impl Place {
                 };
                 let mut client = Neo4jServiceClient::new(channel);
                 client.create_node(bounded(request, deadline)).await.map(drop)
+            }
             // What Mosquitto keeps of messages, a kill may take: devices are kept elsewhere.
             ServiceKind::Mqtt => {
                 let request = mqtt::RegisterDeviceRequest {
@@ -155,6 +157,7 @@ impl Place {
                 };
                 let mut client = MqttServiceClient::new(channel);
                 client.register_device(bounded(request, deadline)).await.map(drop)
+            }
             ServiceKind::Loki => {
                 let mut client = LokiServiceClient::new(channel);
                 let request = self.line(item.to_string());
@@ -283,6 +286,8 @@ impl Place {
                 }
             }));
         }
+    }
+
     async fn devices(&self, channel: Channel) -> Vec<String> {
         let mut client = MqttServiceClient::new(channel);
         let mut ids = Vec::new();
@@ -426,6 +431,7 @@ impl Place {
                     .upsert_points(request)
                     .await
                     .map(drop)
+            }
             ServiceKind::Neo4j => {
                 // The loop takes about a second on any machine that this runs on, more or less.
                 let request = neo4j::RunCypherRequest {
@@ -434,6 +440,7 @@ impl Place {
                 };
                 let mut client = Neo4jServiceClient::new(channel);
                 client.run_cypher(bounded(request, DEADLINE * 4)).await.map(drop)
+            }
             ServiceKind::Mqtt => {
                 let mut client = MqttServiceClient::new(channel);
                 let connect = mqtt::ConnectRequest {
@@ -453,6 +460,8 @@ impl Place {
                 };
                 let answer = client.publish_batch(request).await?.into_inner();
                 assert!(answer.success, "{:?}", answer.errors.first());
+                Ok(())
+            }
             ServiceKind::Loki => {
                 let line = self.line(held.to_owned());
                 let lines = stream::iter(vec![line; 10]).then(|line| async move {
@@ -496,6 +505,9 @@ fn upsert(
         points: ids.into_iter().map(point).collect(),
         wait: Some(true),
         ..Default::default()
+    }
+}
+
 fn fields(name: &str, kind: Kind) -> isa_proto::prost_types::Struct {
     let value = isa_proto::prost_types::Value { kind: Some(kind) };
     isa_proto::prost_types::Struct {

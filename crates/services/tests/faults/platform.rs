@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use crate::wire::Client;
 
 /// The services that faults are tried with. All of them, as soon as they exist.
-pub(crate) const SERVICES: [ServiceKind; 5] = [
+pub(crate) const SERVICES: [ServiceKind; 8] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
