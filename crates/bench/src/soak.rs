@@ -50,7 +50,7 @@ pub(crate) async fn soak(cases: &[Case], time: Duration, pid: u32) -> anyhow::Re
     let calls = loop {
         tokio::select! {
             biased;
-            _ = looks.tick() => rss_mib.push(look()?),
+            _ = looks.tick(), if rss_mib.len() < LOOKS as usize => rss_mib.push(look()?),
             calls = &mut load => break calls?.into_iter().sum(),
         }
     };

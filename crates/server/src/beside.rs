@@ -54,8 +54,8 @@ fn reflection(kind: ServiceKind) -> Result<(Dispatch, Dispatch), ServerError> {
     Ok((dispatch(v1), dispatch(v1alpha)))
 }
 
-/// What reflection shows of a service: its own file and its imports. The whole contract in each version of each service
-/// would take more memory than all else that nine services keep.
+/// What reflection shows of a service: its own file and its imports. The whole contract, in both versions of each
+/// service, would take more memory than all else that the services keep while nobody calls: 2 MB for each.
 const fn descriptors(kind: ServiceKind) -> &'static [u8] {
     match kind {
         ServiceKind::Minio => isa_proto::minio::FILE_DESCRIPTOR_SET,

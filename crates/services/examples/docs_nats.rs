@@ -10,14 +10,14 @@ use tonic::transport::Channel;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let channel = Channel::from_static(address()).connect().await?;
     let mut nats = NatsServiceClient::new(channel);
-    let (user, stream, consumer) = ("alice", "JOBS", "worker");
+    let (organization, stream, consumer) = ("acme", "JOBS", "worker");
     let config = StreamConfig {
         name: stream.into(),
         subjects: vec!["jobs.>".into()],
         ..Default::default()
     };
     let create = CreateStreamRequest {
-        user_id: user.into(),
+        organization_id: organization.into(),
         config: Some(config),
         ..Default::default()
     };
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Default::default()
     };
     let create = CreateConsumerRequest {
-        user_id: user.into(),
+        organization_id: organization.into(),
         stream_name: stream.into(),
         config: Some(config),
         ..Default::default()
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for job in ["resize", "publish"] {
         let message = PublishToStreamRequest {
-            user_id: user.into(),
+            organization_id: organization.into(),
             stream_name: stream.into(),
             subject: format!("jobs.{job}"),
             data: "picture 7".into(),
@@ -45,14 +45,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         nats.publish_to_stream(message).await?;
     }
     let pull = PullMessagesRequest {
-        user_id: user.into(),
+        organization_id: organization.into(),
         stream_name: stream.into(),
         consumer_name: consumer.into(),
         ..Default::default()
     };
     for message in nats.pull_messages(pull).await?.into_inner().messages {
         let ack = AckMessageRequest {
-            user_id: user.into(),
+            organization_id: organization.into(),
             stream_name: stream.into(),
             consumer_name: consumer.into(),
             sequence: message.sequence,

@@ -11,7 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let channel = Channel::from_static(address()).connect().await?;
     let mut redis = RedisServiceClient::new(channel);
     let request = AcquireLockRequest {
-        user_id: "alice".into(),
+        organization_id: "acme".into(),
         lock_key: "nightly-report".into(),
         ttl: Some(Duration {
             seconds: 30,
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let second = redis.acquire_lock(request).await?.into_inner();
     println!("first: {}, second: {}", first.acquired, second.acquired);
     let release = ReleaseLockRequest {
-        user_id: "alice".into(),
+        organization_id: "acme".into(),
         lock_key: "nightly-report".into(),
         lock_id: first.lock_id,
         ..Default::default()
