@@ -38,9 +38,8 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Minio => minio::mount(endpoint),
         ServiceKind::Nats => nats::mount(endpoint),
         ServiceKind::Qdrant => qdrant::mount(endpoint),
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        | ServiceKind::Loki
-        | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Neo4j => {
+            Err(StartError::NotBuilt(kind))
+        }
     }
 }

@@ -69,9 +69,6 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Minio => minio::cases(platform).await,
         ServiceKind::Nats => nats::cases(platform).await,
         ServiceKind::Qdrant => qdrant::cases(platform).await,
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        | ServiceKind::Loki
-        | ServiceKind::Neo4j => Ok(Vec::new()),
+        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Neo4j => Ok(Vec::new()),
     }
 }
