@@ -47,7 +47,13 @@ def settings(w: World) -> None:
         "quantization_config": {"scalar": {"type": "INT8", "quantile": 0.99, "always_ram": True}},
     }
     named = {"params": {"image": image, "text": {"size": 3, "distance": "DISTANCE_COSINE"}}}
-    w.call("CreateCollection", collection_name="n", named_vector_params=named, on_disk_payload=True, sparse_vectors=["words"])
+    w.call(
+        "CreateCollection",
+        collection_name="n",
+        named_vector_params=named,
+        on_disk_payload=True,
+        sparse_vectors=["words"],
+    )
     params = w.engine.get_collection(full(w, "n")).config.params
     same((params.vectors["image"].size, params.vectors["image"].hnsw_config.m), (4, 24))
     same(params.vectors["image"].quantization_config.scalar.quantile is not None, True)
@@ -56,7 +62,9 @@ def settings(w: World) -> None:
     same(info.config["params"]["vectors"]["image"]["size"], 4)
     same(info.config["params"]["vectors"]["text"]["distance"], "Cosine")
     same(info.optimizer_status["status"], "ok")
-    refused(StatusCode.ALREADY_EXISTS, lambda: w.call("CreateCollection", collection_name="n", named_vector_params=named))
+    refused(
+        StatusCode.ALREADY_EXISTS, lambda: w.call("CreateCollection", collection_name="n", named_vector_params=named)
+    )
     refused(INVALID, lambda: w.call("CreateCollection", collection_name="x"), "vectors_config")
     bad = {"size": 4, "distance": "DISTANCE_UNKNOWN"}
     refused(INVALID, lambda: w.call("CreateCollection", collection_name="x", vector_params=bad), "distance")
@@ -66,10 +74,17 @@ def settings(w: World) -> None:
 @case("UpdateCollection")
 def update(w: World) -> None:
     name = filled(w)
-    same(w.call("UpdateCollection", collection_name=name, optimizers_config=5000, params={"hnsw_config": {"m": 32}}).success, True)
+    same(
+        w.call(
+            "UpdateCollection", collection_name=name, optimizers_config=5000, params={"hnsw_config": {"m": 32}}
+        ).success,
+        True,
+    )
     config = w.engine.get_collection(full(w, name)).config
     same((config.optimizer_config.indexing_threshold, config.hnsw_config.m), (5000, 32))
-    refused(INVALID, lambda: w.call("UpdateCollection", collection_name=name, params={"unknown": 1}), "params", "unknown")
+    refused(
+        INVALID, lambda: w.call("UpdateCollection", collection_name=name, params={"unknown": 1}), "params", "unknown"
+    )
     refused(INVALID, lambda: w.call("UpdateCollection", collection_name=name), "params")
 
 
@@ -104,10 +119,21 @@ def points(w: World) -> None:
     for selector in ({}, {"ids": {"ids": []}}, {"filter": {}}, {"filter": {"must": [{"field": "n"}]}}):
         refused(INVALID, lambda selector=selector: w.call("DeletePoints", collection_name=name, **selector))
     same(w.engine.count(full(w, name)).count, 4)
-    refused(INVALID, lambda: w.call("UpsertPoints", collection_name=name, points=[{"vector": {"data": [1, 2]}}]), "points.0.id")
+    refused(
+        INVALID,
+        lambda: w.call("UpsertPoints", collection_name=name, points=[{"vector": {"data": [1, 2]}}]),
+        "points.0.id",
+    )
     refused(INVALID, lambda: w.call("UpsertPoints", collection_name=name, points=[point(1, 1)]), "points.0.vector", "2")
-    refused(INVALID, lambda: w.call("UpsertPoints", collection_name=name, points=[point(1, 1, 2)], ordering="any"), "ordering")
-    same(w.call("UpsertPoints", collection_name=name, points=[point(1, 1, 2)]).status in ("acknowledged", "completed"), True)
+    refused(
+        INVALID,
+        lambda: w.call("UpsertPoints", collection_name=name, points=[point(1, 1, 2)], ordering="any"),
+        "ordering",
+    )
+    same(
+        w.call("UpsertPoints", collection_name=name, points=[point(1, 1, 2)]).status in ("acknowledged", "completed"),
+        True,
+    )
 
 
 @case("UpdatePayload", "DeletePayload", "ClearPayload")
@@ -126,7 +152,10 @@ def payloads_by_filter(w: World) -> None:
 @case("SearchBatch", "Search")
 def batch(w: World) -> None:
     name = filled(w)
-    searches = [{"vector": {"data": [1, 0]}, "limit": 1}, {"vector": {"data": [0, 1]}, "limit": 2, "with_payload": False}]
+    searches = [
+        {"vector": {"data": [1, 0]}, "limit": 1},
+        {"vector": {"data": [0, 1]}, "limit": 2, "with_payload": False},
+    ]
     results = w.call("SearchBatch", collection_name=name, searches=searches).results
     same([ids(hit.point for hit in result.result) for result in results], [[9], [1, 2]])
     same([result.result[0].point.HasField("payload") for result in results], [True, False])
@@ -135,7 +164,9 @@ def batch(w: World) -> None:
     searches[1]["vector"] = {"data": [1]}
     refused(INVALID, lambda: w.call("SearchBatch", collection_name=name, searches=searches), "searches.1.vector")
     refused(INVALID, lambda: w.call("Search", collection_name=name, vector={"data": [1, 0]}, limit=10_001), "limit")
-    refused(INVALID, lambda: w.call("Search", collection_name=name, vector={"data": [1, 0]}, vector_name="x"), "vector_name")
+    refused(
+        INVALID, lambda: w.call("Search", collection_name=name, vector={"data": [1, 0]}, vector_name="x"), "vector_name"
+    )
 
 
 @case("Search", "UpsertPoints", "GetPoints")
@@ -177,7 +208,15 @@ def conditions(w: World) -> None:
     w.call("CreateCollection", collection_name="c", vector_params={"size": 1, "distance": "DISTANCE_DOT"})
     points = [
         point(1, 1, k="red", n=1, tags=["a", "b"], day="2026-01-01T12:00:00Z", parts=[{"kind": "x", "size": 1}]),
-        point(2, 1, k="green", n=2, tags=[], day="2026-01-02T12:00:00Z", parts=[{"kind": "x", "size": 2}, {"kind": "y", "size": 1}]),
+        point(
+            2,
+            1,
+            k="green",
+            n=2,
+            tags=[],
+            day="2026-01-02T12:00:00Z",
+            parts=[{"kind": "x", "size": 2}, {"kind": "y", "size": 1}],
+        ),
         point(3, 1, k="blue", n=3, gone=None),
     ]
     w.call("UpsertPoints", collection_name="c", points=points, wait=True)
@@ -201,7 +240,10 @@ def conditions(w: World) -> None:
     nested = {"must": [{"field": "kind", "match": {"keyword": "x"}}, {"field": "size", "match": {"integer": 1}}]}
     same(by(field="parts", nested=nested), [1])
     same(by(filter={"must_not": [{"field": "k", "match": {"keyword": "red"}}]}), [2, 3])
-    two = {"conditions": [{"field": "n", "range": {"gte": 2}}, {"field": "k", "match": {"keyword": "blue"}}], "min_count": 2}
+    two = {
+        "conditions": [{"field": "n", "range": {"gte": 2}}, {"field": "k", "match": {"keyword": "blue"}}],
+        "min_count": 2,
+    }
     same(ids(w.call("Scroll", collection_name="c", filter={"min_should": two}).points), [3])
     refused(INVALID, lambda: by(field="n"), "filter.must.0")
     refused(INVALID, lambda: by(field="n", range={}), "filter.must.0.range")
@@ -211,7 +253,9 @@ def conditions(w: World) -> None:
 def indexes(w: World) -> None:
     name = filled(w)
     text = {"tokenizer": "whitespace", "lowercase": True, "min_token_len": 2}
-    made = w.call("CreateFieldIndex", collection_name=name, field_name="t", field_type="text", field_index_params=text, wait=True)
+    made = w.call(
+        "CreateFieldIndex", collection_name=name, field_name="t", field_type="text", field_index_params=text, wait=True
+    )
     same(made.status, "completed")
     w.call("CreateFieldIndex", collection_name=name, field_name="k", wait=True)
     schema = w.engine.get_collection(full(w, name)).payload_schema
@@ -219,7 +263,11 @@ def indexes(w: World) -> None:
     w.call("DeleteFieldIndex", collection_name=name, field_name="k", wait=True)
     same(set(w.engine.get_collection(full(w, name)).payload_schema), {"t"})
     wrong = {"lookup": True}
-    refused(INVALID, lambda: w.call("CreateFieldIndex", collection_name=name, field_name="x", field_index_params=wrong), "lookup")
+    refused(
+        INVALID,
+        lambda: w.call("CreateFieldIndex", collection_name=name, field_name="x", field_index_params=wrong),
+        "lookup",
+    )
 
 
 @case("CreateSnapshot", "ListSnapshots", "DeleteSnapshot")
@@ -232,7 +280,9 @@ def snapshots(w: World) -> None:
     other = w.other()
     refused(StatusCode.NOT_FOUND, lambda: other.call("ListSnapshots", collection_name=name))
     same(w.call("DeleteSnapshot", collection_name=name, snapshot_name=made.snapshot_name).success, True)
-    refused(StatusCode.NOT_FOUND, lambda: w.call("DeleteSnapshot", collection_name=name, snapshot_name=made.snapshot_name))
+    refused(
+        StatusCode.NOT_FOUND, lambda: w.call("DeleteSnapshot", collection_name=name, snapshot_name=made.snapshot_name)
+    )
 
 
 @case("ListCollections", "GetCollectionInfo", "Search", "DeleteCollection")
@@ -242,7 +292,10 @@ def tenants(w: World) -> None:
     same([c.name for c in other.call("ListCollections").collections], [])
     for theirs in (name, full(w, name)):
         refused(StatusCode.NOT_FOUND, lambda theirs=theirs: other.call("GetCollectionInfo", collection_name=theirs))
-        refused(StatusCode.NOT_FOUND, lambda theirs=theirs: other.call("Search", collection_name=theirs, vector={"data": [1, 0]}))
+        refused(
+            StatusCode.NOT_FOUND,
+            lambda theirs=theirs: other.call("Search", collection_name=theirs, vector={"data": [1, 0]}),
+        )
         refused(StatusCode.NOT_FOUND, lambda theirs=theirs: other.call("DeleteCollection", collection_name=theirs))
     same(w.call("Count", collection_name=name).count, 9)
 

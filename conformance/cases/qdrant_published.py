@@ -40,7 +40,9 @@ def written(operation: Any) -> None:
 def filled(w: World, **kinds: Any) -> str:
     """Nine points, 1 to 9, each along another direction."""
     name = made(w, **kinds)
-    points = [{"id": i, "vector": [i, 10 - i], "payload": {"n": i, "odd": i % 2 == 1, "k": f"k{i}"}} for i in range(1, 10)]
+    points = [
+        {"id": i, "vector": [i, 10 - i], "payload": {"n": i, "odd": i % 2 == 1, "k": f"k{i}"}} for i in range(1, 10)
+    ]
     written(w.client.upsert_points(name, points))
     return name
 
@@ -120,9 +122,8 @@ def bad_points(w: World) -> None:
 def many_points(w: World) -> None:
     name = made(w, 64)
     for part in range(2):
-        written(w.client.upsert_points(
-            name, [{"id": i, "vector": [i % 7] * 64, "payload": {"n": i}} for i in range(part * 5000, part * 5000 + 5000)]
-        ))  # fmt: skip
+        ids = range(part * 5000, part * 5000 + 5000)
+        written(w.client.upsert_points(name, [{"id": i, "vector": [i % 7] * 64, "payload": {"n": i}} for i in ids]))
     same(w.client.count_points(name), 10_000)
     same(w.engine.count(full(w, name)).count, 10_000)
     same(w.client.upsert_points(name, [{"id": i, "vector": [0] * 64} for i in range(10_001)]), None, "too many")
@@ -155,8 +156,16 @@ def search_with_filter(w: World) -> None:
     name = made(w)
     berlin, paris = {"lat": 52.52, "lon": 13.4}, {"lat": 48.86, "lon": 2.35}
     points = [
-        {"id": 1, "vector": [1, 0], "payload": {"city": "Berlin", "n": 1, "ok": True, "tags": ["a", "b"], "at": berlin}},
-        {"id": 2, "vector": [2, 0], "payload": {"city": "Paris", "n": 2, "ok": False, "tags": ["b"], "at": paris, "o": {"p": 1}}},
+        {
+            "id": 1,
+            "vector": [1, 0],
+            "payload": {"city": "Berlin", "n": 1, "ok": True, "tags": ["a", "b"], "at": berlin},
+        },
+        {
+            "id": 2,
+            "vector": [2, 0],
+            "payload": {"city": "Paris", "n": 2, "ok": False, "tags": ["b"], "at": paris, "o": {"p": 1}},
+        },
         {"id": 3, "vector": [3, 0], "payload": {"city": "Rome", "n": 3, "ok": True}},
     ]
     written(w.client.upsert_points(name, points))

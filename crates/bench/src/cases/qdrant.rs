@@ -8,8 +8,8 @@ use isa_proto::qdrant::{
 use qdrant_client::{
     Payload, Qdrant,
     qdrant::{
-        CreateCollectionBuilder, Distance as NativeDistance, PointStruct, Query, QueryPointsBuilder, UpsertPointsBuilder,
-        VectorParamsBuilder,
+        CreateCollectionBuilder, Distance as NativeDistance, PointStruct, Query, QueryPointsBuilder,
+        UpsertPointsBuilder, VectorParamsBuilder,
     },
 };
 
@@ -30,7 +30,10 @@ pub(crate) async fn cases(platform: &Platform) -> anyhow::Result<Vec<Case>> {
     let endpoint = platform.endpoint(KIND)?;
     let url = endpoint.urls.get("grpc").unwrap_or(&endpoint.url);
     let key = endpoint.password.as_ref().map(|key| key.expose().to_owned());
-    let native = Qdrant::from_url(url).api_key(key).skip_compatibility_check().build()?;
+    let native = Qdrant::from_url(url)
+        .api_key(key)
+        .skip_compatibility_check()
+        .build()?;
     let channels = Arc::new(platform.channels(KIND).await?);
 
     let params = VectorParamsBuilder::new(SIZE as u64, NativeDistance::Cosine);
@@ -115,7 +118,13 @@ pub(crate) async fn cases(platform: &Platform) -> anyhow::Result<Vec<Case>> {
             native_search,
             service_search,
         ),
-        Case::new(KIND, "UpsertPoints, one of 384 dimensions", None, native_upsert, service_upsert),
+        Case::new(
+            KIND,
+            "UpsertPoints, one of 384 dimensions",
+            None,
+            native_upsert,
+            service_upsert,
+        ),
     ])
 }
 

@@ -147,7 +147,8 @@ mod tests {
     fn crafted_names_are_refused() {
         let long = "x".repeat(MAX_NAME + 1);
         for bad in [
-            "", ".", "..", "a/b", "../a", "a\\b", "a:b", "a*", "a?", "a|b", "<a>", "\"a\"", "a\nb", "\0", &long,
+            "", ".", "..", "a/b", "../a", "a\\b", "a:b", "a*", "a?", "a|b", "<a>", "\"a\"", "a\nb", "\0",
+            &long,
         ] {
             assert!(Names::of(SLUG).collection("f", bad).is_err(), "{bad:?}");
         }

@@ -85,7 +85,9 @@ impl Place {
                 };
                 let request = qdrant::CreateCollectionRequest {
                     collection_name: name.clone(),
-                    vectors_config: Some(qdrant::create_collection_request::VectorsConfig::VectorParams(vector)),
+                    vectors_config: Some(qdrant::create_collection_request::VectorsConfig::VectorParams(
+                        vector,
+                    )),
                     ..Default::default()
                 };
                 QdrantServiceClient::new(channel)
@@ -425,7 +427,8 @@ impl Place {
             }
             // It takes what it takes; its ids are none of the load's.
             ServiceKind::Qdrant => {
-                let ids = (0..10_000_u32).map(|n| qdrant::point::Id::StrId(format!("{n:08x}-0000-4000-8000-000000000000")));
+                let ids = (0..10_000_u32)
+                    .map(|n| qdrant::point::Id::StrId(format!("{n:08x}-0000-4000-8000-000000000000")));
                 let request = upsert(&self.name, ids);
                 QdrantServiceClient::new(channel)
                     .upsert_points(request)
@@ -488,10 +491,7 @@ fn duration(milliseconds: i64) -> isa_proto::prost_types::Duration {
     }
 }
 
-fn upsert(
-    collection: &str,
-    ids: impl IntoIterator<Item = qdrant::point::Id>,
-) -> qdrant::UpsertPointsRequest {
+fn upsert(collection: &str, ids: impl IntoIterator<Item = qdrant::point::Id>) -> qdrant::UpsertPointsRequest {
     let point = |id| qdrant::Point {
         id: Some(id),
         vectors: Some(qdrant::point::Vectors::Vector(qdrant::Vector {

@@ -48,7 +48,12 @@ impl World {
     }
 
     /// Another tenant of the same service.
-    fn another(&self) -> (QdrantServiceClient<Channel>, Option<isa_proto::common::RequestMetadata>) {
+    fn another(
+        &self,
+    ) -> (
+        QdrantServiceClient<Channel>,
+        Option<isa_proto::common::RequestMetadata>,
+    ) {
         (self.client(), metadata(&format!("{}-other", self.org)))
     }
 
@@ -72,13 +77,24 @@ impl World {
         let request = pb::CreateCollectionRequest {
             metadata: self.me(),
             collection_name: name.to_owned(),
-            vectors_config: Some(pb::create_collection_request::VectorsConfig::VectorParams(params(
-                size, distance,
-            ))),
+            vectors_config: Some(pb::create_collection_request::VectorsConfig::VectorParams(
+                params(size, distance),
+            )),
             ..Default::default()
         };
-        let answer = self.client().create_collection(request).await.expect("a collection");
-        assert!(answer.get_ref().success && answer.get_ref().metadata.as_ref().is_some_and(|meta| meta.success));
+        let answer = self
+            .client()
+            .create_collection(request)
+            .await
+            .expect("a collection");
+        assert!(
+            answer.get_ref().success
+                && answer
+                    .get_ref()
+                    .metadata
+                    .as_ref()
+                    .is_some_and(|meta| meta.success)
+        );
     }
 
     /// Writes points and waits for them.
@@ -88,7 +104,11 @@ impl World {
         assert!(!answer.operation_id.is_empty());
     }
 
-    async fn try_upsert(&self, name: &str, points: Vec<pb::Point>) -> Result<pb::UpsertPointsResponse, Status> {
+    async fn try_upsert(
+        &self,
+        name: &str,
+        points: Vec<pb::Point>,
+    ) -> Result<pb::UpsertPointsResponse, Status> {
         let request = pb::UpsertPointsRequest {
             metadata: self.me(),
             collection_name: name.to_owned(),
@@ -96,7 +116,10 @@ impl World {
             wait: Some(true),
             ordering: None,
         };
-        self.client().upsert_points(request).await.map(tonic::Response::into_inner)
+        self.client()
+            .upsert_points(request)
+            .await
+            .map(tonic::Response::into_inner)
     }
 
     async fn count(&self, name: &str, filter: Option<pb::Filter>) -> u64 {
@@ -106,7 +129,12 @@ impl World {
             filter,
             exact: Some(true),
         };
-        self.client().count(request).await.expect("a count").into_inner().count
+        self.client()
+            .count(request)
+            .await
+            .expect("a count")
+            .into_inner()
+            .count
     }
 
     /// Points by number, with payloads and vectors.
@@ -118,7 +146,12 @@ impl World {
             with_payload: Some(true),
             with_vectors: Some(true),
         };
-        self.client().get_points(request).await.expect("points").into_inner().points
+        self.client()
+            .get_points(request)
+            .await
+            .expect("points")
+            .into_inner()
+            .points
     }
 }
 
@@ -186,7 +219,9 @@ fn point(id: u64, data: &[f32], payload: Json) -> pb::Point {
 }
 
 fn named(id: u64, vectors: &[(&str, pb::Vector)]) -> pb::Point {
-    let vectors = vectors.iter().map(|(name, vector)| ((*name).to_owned(), vector.clone()));
+    let vectors = vectors
+        .iter()
+        .map(|(name, vector)| ((*name).to_owned(), vector.clone()));
     pb::Point {
         id: Some(pb::point::Id::NumId(id)),
         vectors: Some(pb::point::Vectors::NamedVectors(pb::NamedVectors {
@@ -237,7 +272,11 @@ fn shown(object: &Struct) -> Json {
             Some(Kind::StructValue(object)) => shown(object),
         }
     }
-    object.fields.iter().map(|(key, value)| (key.clone(), of(value))).collect()
+    object
+        .fields
+        .iter()
+        .map(|(key, value)| (key.clone(), of(value)))
+        .collect()
 }
 
 fn id_of(point: &pb::Point) -> Json {
@@ -250,7 +289,9 @@ fn id_of(point: &pb::Point) -> Json {
 
 /// The ids of what was found, in order.
 fn found(result: &[pb::ScoredPoint]) -> Vec<Json> {
-    let points = result.iter().map(|scored| scored.point.as_ref().expect("a point"));
+    let points = result
+        .iter()
+        .map(|scored| scored.point.as_ref().expect("a point"));
     points.map(id_of).collect()
 }
 

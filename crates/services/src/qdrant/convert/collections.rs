@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use isa_proto::{prost_types::Struct, qdrant as pb};
-use qdrant_client::qdrant::{
-    self as engine, quantization_config::Quantization, vectors_config::Config,
-};
+use qdrant_client::qdrant::{self as engine, quantization_config::Quantization, vectors_config::Config};
 use serde_json::json;
 
 use super::json;
@@ -29,7 +27,10 @@ pub(in crate::qdrant) fn settings(request: pb::CreateCollectionRequest) -> Resul
         ("write_consistency_factor", request.write_consistency_factor),
     ] {
         if number == Some(0) {
-            return Err(Error::invalid(field, "is zero; leave it out for the engine's own choice"));
+            return Err(Error::invalid(
+                field,
+                "is zero; leave it out for the engine's own choice",
+            ));
         }
     }
     let mut named = BTreeSet::new();
@@ -43,7 +44,10 @@ pub(in crate::qdrant) fn settings(request: pb::CreateCollectionRequest) -> Resul
             for (name, given) in given.params {
                 names::check_vector("named_vector_params.params", &name)?;
                 named.insert(name.clone());
-                map.insert(name.clone(), vector(&format!("named_vector_params.params.{name}"), given)?);
+                map.insert(
+                    name.clone(),
+                    vector(&format!("named_vector_params.params.{name}"), given)?,
+                );
             }
             Some(Config::ParamsMap(engine::VectorParamsMap { map }))
         }
@@ -59,7 +63,10 @@ pub(in crate::qdrant) fn settings(request: pb::CreateCollectionRequest) -> Resul
     for name in request.sparse_vectors {
         names::check_vector("sparse_vectors", &name)?;
         if !named.insert(name.clone()) {
-            return Err(Error::invalid("sparse_vectors", format!("{name:?} is there twice")));
+            return Err(Error::invalid(
+                "sparse_vectors",
+                format!("{name:?} is there twice"),
+            ));
         }
         sparse.map.insert(name, engine::SparseVectorParams::default());
     }
@@ -122,7 +129,10 @@ fn quantization(field: &str, given: pb::QuantizationConfig) -> Result<engine::Qu
             if pb::scalar_quantization::ScalarType::try_from(scalar.r#type).is_err() {
                 return wrong("scalar.type", "is not INT8");
             }
-            if scalar.quantile.is_some_and(|quantile| !(0.5..=1.0).contains(&quantile)) {
+            if scalar
+                .quantile
+                .is_some_and(|quantile| !(0.5..=1.0).contains(&quantile))
+            {
                 return wrong("scalar.quantile", "is not 0.5 to 1");
             }
             Quantization::Scalar(engine::ScalarQuantization {

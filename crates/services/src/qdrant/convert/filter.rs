@@ -3,9 +3,10 @@
 use isa_proto::{prost_types::Timestamp, qdrant as pb};
 use pb::{filter_condition::Condition as Given, match_condition::MatchValue as GivenMatch};
 use qdrant_client::qdrant::{
-    Condition, DatetimeRange, FieldCondition, Filter, GeoBoundingBox, GeoLineString, GeoPoint, GeoPolygon, GeoRadius,
-    HasIdCondition, HasVectorCondition, IsEmptyCondition, IsNullCondition, Match, MinShould, NestedCondition, Range,
-    RepeatedIntegers, RepeatedStrings, ValuesCount, condition::ConditionOneOf, r#match::MatchValue,
+    Condition, DatetimeRange, FieldCondition, Filter, GeoBoundingBox, GeoLineString, GeoPoint, GeoPolygon,
+    GeoRadius, HasIdCondition, HasVectorCondition, IsEmptyCondition, IsNullCondition, Match, MinShould,
+    NestedCondition, Range, RepeatedIntegers, RepeatedStrings, ValuesCount, condition::ConditionOneOf,
+    r#match::MatchValue,
 };
 
 use super::{bounded, points};
@@ -22,17 +23,26 @@ pub(in crate::qdrant) fn filter(given: Option<pb::Filter>) -> Result<Option<Filt
 /// A filter that must not mean all points.
 pub(super) fn required_filter(given: pb::Filter) -> Result<Filter, Error> {
     if says_nothing(&given) {
-        return Err(Error::invalid("filter", "has no conditions: it would mean all points"));
+        return Err(Error::invalid(
+            "filter",
+            "has no conditions: it would mean all points",
+        ));
     }
     whole(given)
 }
 
 fn says_nothing(given: &pb::Filter) -> bool {
-    given.must.is_empty() && given.should.is_empty() && given.must_not.is_empty() && given.min_should.is_none()
+    given.must.is_empty()
+        && given.should.is_empty()
+        && given.must_not.is_empty()
+        && given.min_should.is_none()
 }
 
 fn whole(given: pb::Filter) -> Result<Filter, Error> {
-    Conversion { left: super::MAX_BATCH }.filter("filter", given, 0)
+    Conversion {
+        left: super::MAX_BATCH,
+    }
+    .filter("filter", given, 0)
 }
 
 /// Conversion of a filter, which counts what is in it.
@@ -52,7 +62,10 @@ impl Conversion {
 
     fn filter(&mut self, field: &str, given: pb::Filter, depth: usize) -> Result<Filter, Error> {
         if depth > MAX_DEPTH {
-            return Err(Error::invalid("filter", format!("is more than {MAX_DEPTH} levels deep")));
+            return Err(Error::invalid(
+                "filter",
+                format!("is more than {MAX_DEPTH} levels deep"),
+            ));
         }
         if says_nothing(&given) {
             return Err(Error::invalid(field.to_owned(), "has no conditions"));
@@ -63,7 +76,8 @@ impl Conversion {
         let min_should = match given.min_should {
             None => None,
             Some(min) => {
-                let conditions = self.conditions(&format!("{field}.min_should.conditions"), min.conditions, depth)?;
+                let conditions =
+                    self.conditions(&format!("{field}.min_should.conditions"), min.conditions, depth)?;
                 if min.min_count == 0 || conditions.is_empty() {
                     let why = "needs conditions, and a min_count of 1 or more";
                     return Err(Error::invalid(format!("{field}.min_should"), why));
@@ -99,13 +113,21 @@ impl Conversion {
         Ok(conditions)
     }
 
-    fn condition(&mut self, field: &str, given: pb::FilterCondition, depth: usize) -> Result<ConditionOneOf, Error> {
+    fn condition(
+        &mut self,
+        field: &str,
+        given: pb::FilterCondition,
+        depth: usize,
+    ) -> Result<ConditionOneOf, Error> {
         let wrong = |name: &str, why: &str| Err(Error::invalid(format!("{field}.{name}"), why.to_owned()));
         let Some(condition) = given.condition else {
             return wrong("condition", "is missing");
         };
         let key = given.field;
-        let has_key = !matches!(condition, Given::HasId(_) | Given::HasVector(_) | Given::Filter(_));
+        let has_key = !matches!(
+            condition,
+            Given::HasId(_) | Given::HasVector(_) | Given::Filter(_)
+        );
         if has_key {
             names::check_key("field", &key).map_err(|error| within(field, error))?;
         } else if !key.is_empty() {
@@ -219,7 +241,10 @@ impl Conversion {
                 points.push(point(&field, Some(given))?);
             }
             if points.len() < 4 || points.first() != points.last() {
-                return Err(Error::invalid(field, "must have 4 points or more, the last as the first"));
+                return Err(Error::invalid(
+                    field,
+                    "must have 4 points or more, the last as the first",
+                ));
             }
             Ok(GeoLineString { points })
         };
@@ -264,14 +289,19 @@ fn strings(list: pb::KeywordList) -> RepeatedStrings {
 }
 
 fn integers(list: pb::IntegerList) -> RepeatedIntegers {
-    RepeatedIntegers { integers: list.values }
+    RepeatedIntegers {
+        integers: list.values,
+    }
 }
 
 fn range(field: &str, given: pb::RangeCondition) -> Result<Range, Error> {
     let pb::RangeCondition { gt, gte, lt, lte } = given;
     let ends = [gt, gte, lt, lte];
     if ends.iter().flatten().any(|end| end.is_nan()) {
-        return Err(Error::invalid(field.to_owned(), "has an end that is not a number"));
+        return Err(Error::invalid(
+            field.to_owned(),
+            "has an end that is not a number",
+        ));
     }
     has_an_end(field, ends.iter().any(Option::is_some))?;
     Ok(Range { lt, gt, gte, lte })
@@ -283,7 +313,8 @@ fn times(field: &str, given: pb::DatetimeRangeCondition) -> Result<DatetimeRange
     has_an_end(field, ends.iter().any(|end| end.is_some()))?;
     // The years 1 to 9999, as for every Timestamp.
     let is_time = |time: &Timestamp| {
-        (-62_135_596_800..=253_402_300_799).contains(&time.seconds) && (0..1_000_000_000).contains(&time.nanos)
+        (-62_135_596_800..=253_402_300_799).contains(&time.seconds)
+            && (0..1_000_000_000).contains(&time.nanos)
     };
     if !ends.into_iter().flatten().all(is_time) {
         return Err(Error::invalid(field.to_owned(), "has an end that is no time"));
@@ -301,7 +332,10 @@ fn has_an_end(field: &str, has: bool) -> Result<(), Error> {
     if has {
         return Ok(());
     }
-    Err(Error::invalid(field.to_owned(), "needs one of gt, gte, lt and lte"))
+    Err(Error::invalid(
+        field.to_owned(),
+        "needs one of gt, gte, lt and lte",
+    ))
 }
 
 fn point(field: &str, given: Option<pb::GeoPoint>) -> Result<GeoPoint, Error> {
@@ -368,14 +402,20 @@ mod tests {
         let given = pb::Filter {
             must: vec![condition("a", keyword("x"))],
             should: vec![condition("b", Given::IsNull(false))],
-            must_not: vec![condition("", Given::Filter(must(vec![condition("c", keyword("y"))])))],
+            must_not: vec![condition(
+                "",
+                Given::Filter(must(vec![condition("c", keyword("y"))])),
+            )],
             min_should: Some(pb::MinShould {
                 conditions: vec![condition("d", Given::IsEmpty(true))],
                 min_count: 1,
             }),
         };
         let filter = filter(Some(given)).unwrap().unwrap();
-        assert_eq!((filter.must.len(), filter.should.len(), filter.must_not.len()), (1, 1, 1));
+        assert_eq!(
+            (filter.must.len(), filter.should.len(), filter.must_not.len()),
+            (1, 1, 1)
+        );
         assert_eq!(filter.min_should.unwrap().min_count, 1);
         assert!(matches!(
             &filter.should[0].condition_one_of,

@@ -3,9 +3,9 @@
 
 use isa_proto::qdrant as pb;
 use qdrant_client::qdrant::{
-    CollectionConfig, CollectionInfo, CollectionParams, CollectionStatus, CompressionRatio, Datatype, Distance,
-    HnswConfigDiff, MaxOptimizationThreads, OptimizersConfigDiff, QuantizationConfig, VectorParams, WalConfigDiff,
-    max_optimization_threads, quantization_config::Quantization, vectors_config::Config,
+    CollectionConfig, CollectionInfo, CollectionParams, CollectionStatus, CompressionRatio, Datatype,
+    Distance, HnswConfigDiff, MaxOptimizationThreads, OptimizersConfigDiff, QuantizationConfig, VectorParams,
+    WalConfigDiff, max_optimization_threads, quantization_config::Quantization, vectors_config::Config,
 };
 use serde_json::{Value, json};
 
@@ -45,7 +45,11 @@ fn config(config: CollectionConfig) -> Value {
 fn params(params: CollectionParams) -> Value {
     let vectors = match params.vectors_config.and_then(|vectors| vectors.config) {
         Some(Config::Params(params)) => vector(params),
-        Some(Config::ParamsMap(map)) => map.map.into_iter().map(|(name, params)| (name, vector(params))).collect(),
+        Some(Config::ParamsMap(map)) => map
+            .map
+            .into_iter()
+            .map(|(name, params)| (name, vector(params)))
+            .collect(),
         None => Value::Null,
     };
     let sparse = params.sparse_vectors_config.map(|sparse| {

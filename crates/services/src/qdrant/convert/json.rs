@@ -10,7 +10,10 @@ use crate::qdrant::service::Error;
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads settings; absent is none.
-pub(super) fn read<T: DeserializeOwned + Default>(field: &'static str, given: Option<Struct>) -> Result<T, Error> {
+pub(super) fn read<T: DeserializeOwned + Default>(
+    field: &'static str,
+    given: Option<Struct>,
+) -> Result<T, Error> {
     let Some(given) = given else {
         return Ok(T::default());
     };
@@ -28,7 +31,9 @@ fn value(given: Value) -> Result<Json, String> {
     Ok(match given.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(bool)) => bool.into(),
-        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() <= EXACT => (number as i64).into(),
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() <= EXACT => {
+            (number as i64).into()
+        }
         Some(Kind::NumberValue(number)) => Number::from_f64(number)
             .ok_or_else(|| format!("has the number {number}, which JSON has not"))?
             .into(),

@@ -14,9 +14,7 @@ pub(super) use self::{
     filter::filter,
     info::info,
     payload::payload,
-    points::{
-        ids_given, ordering, page, points, read_id, read_point, selector, with_payload, with_vectors,
-    },
+    points::{ids_given, ordering, page, points, read_id, read_point, selector, with_payload, with_vectors},
     search::{discover, recommend, scored, search, searches},
     settings::{changes, index},
 };

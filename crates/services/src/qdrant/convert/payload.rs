@@ -56,7 +56,9 @@ fn number(number: f64) -> Result<Kind, String> {
         return Err(format!("has the number {number}, which JSON has not"));
     }
     // -0 is a double alone.
-    let is_whole = number.fract() == 0.0 && number.abs() <= EXACT as f64 && !(number == 0.0 && number.is_sign_negative());
+    let is_whole = number.fract() == 0.0
+        && number.abs() <= EXACT as f64
+        && !(number == 0.0 && number.is_sign_negative());
     Ok(if is_whole {
         Kind::IntegerValue(number as i64)
     } else {
@@ -83,7 +85,9 @@ fn read_value(stored: engine::Value, depth: usize) -> prost_types::Value {
         None | Some(Kind::NullValue(_)) => Json::NullValue(0),
         Some(Kind::BoolValue(bool)) => Json::BoolValue(bool),
         Some(Kind::DoubleValue(number)) => Json::NumberValue(number),
-        Some(Kind::IntegerValue(number)) if (-EXACT..=EXACT).contains(&number) => Json::NumberValue(number as f64),
+        Some(Kind::IntegerValue(number)) if (-EXACT..=EXACT).contains(&number) => {
+            Json::NumberValue(number as f64)
+        }
         Some(Kind::IntegerValue(number)) => Json::StringValue(number.to_string()),
         Some(Kind::StringValue(text)) => Json::StringValue(text),
         // Only Qdrant's own clients write what is so deep. Nothing of it is lost.
@@ -92,7 +96,11 @@ fn read_value(stored: engine::Value, depth: usize) -> prost_types::Value {
             Json::StringValue(serde_json::Value::from(deep).to_string())
         }
         Some(Kind::ListValue(list)) => Json::ListValue(prost_types::ListValue {
-            values: list.values.into_iter().map(|value| read_value(value, depth + 1)).collect(),
+            values: list
+                .values
+                .into_iter()
+                .map(|value| read_value(value, depth + 1))
+                .collect(),
         }),
         Some(Kind::StructValue(stored)) => Json::StructValue(read_fields(stored.fields, depth + 1)),
     };
@@ -125,7 +133,11 @@ mod tests {
     #[test]
     fn payloads_come_back_as_they_were() {
         let list = prost_types::ListValue {
-            values: vec![json(Json::NumberValue(1.5)), json(Json::NullValue(0)), json(Json::BoolValue(true))],
+            values: vec![
+                json(Json::NumberValue(1.5)),
+                json(Json::NullValue(0)),
+                json(Json::BoolValue(true)),
+            ],
         };
         let given = object(&[
             ("whole", json(Json::NumberValue(7.0))),
@@ -157,7 +169,10 @@ mod tests {
         let exact = engine::Value {
             kind: Some(Kind::IntegerValue(EXACT)),
         };
-        assert_eq!(read_value(exact, 1), json(Json::NumberValue(9_007_199_254_740_992.0)));
+        assert_eq!(
+            read_value(exact, 1),
+            json(Json::NumberValue(9_007_199_254_740_992.0))
+        );
         let beyond = engine::Value {
             kind: Some(Kind::IntegerValue(i64::MIN)),
         };

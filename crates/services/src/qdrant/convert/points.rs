@@ -2,10 +2,11 @@
 
 use isa_proto::qdrant as pb;
 use qdrant_client::qdrant::{
-    DenseVector, NamedVectors, PointId, PointStruct, PointsIdsList, PointsSelector, RetrievedPoint, ScrollPoints, SparseVector,
-    Vector, VectorOutput, Vectors, VectorsOutput, WithPayloadSelector, WithVectorsSelector, WriteOrdering,
-    WriteOrderingType, point_id::PointIdOptions, points_selector::PointsSelectorOneOf, vector, vector_output, vectors,
-    vectors_output, with_payload_selector, with_vectors_selector,
+    DenseVector, NamedVectors, PointId, PointStruct, PointsIdsList, PointsSelector, RetrievedPoint,
+    ScrollPoints, SparseVector, Vector, VectorOutput, Vectors, VectorsOutput, WithPayloadSelector,
+    WithVectorsSelector, WriteOrdering, WriteOrderingType, point_id::PointIdOptions,
+    points_selector::PointsSelectorOneOf, vector, vector_output, vectors, vectors_output,
+    with_payload_selector, with_vectors_selector,
 };
 use uuid::Uuid;
 
@@ -55,7 +56,10 @@ pub(super) fn ids(field: &str, given: &[pb::PointId]) -> Result<Vec<PointId>, Er
 }
 
 /// Ids, at least one.
-pub(in crate::qdrant) fn ids_given(field: &'static str, given: &[pb::PointId]) -> Result<Vec<PointId>, Error> {
+pub(in crate::qdrant) fn ids_given(
+    field: &'static str,
+    given: &[pb::PointId],
+) -> Result<Vec<PointId>, Error> {
     if given.is_empty() {
         return Err(Error::invalid(field, "is empty"));
     }
@@ -94,7 +98,10 @@ pub(in crate::qdrant) fn page(given: pb::ScrollRequest) -> Result<ScrollPoints, 
         Some(limit) => limit,
     };
     if limit as usize > MAX_BATCH {
-        return Err(Error::invalid("limit", format!("is {limit}, and may be {MAX_BATCH}")));
+        return Err(Error::invalid(
+            "limit",
+            format!("is {limit}, and may be {MAX_BATCH}"),
+        ));
     }
     Ok(ScrollPoints {
         filter: filter::filter(given.filter)?,
@@ -247,10 +254,15 @@ mod tests {
         let id = id("id", &uuid).unwrap();
         assert_eq!(
             read_id(id).unwrap().id,
-            Some(pb::point_id::Id::Str("550e8400-e29b-41d4-a716-446655440000".into()))
+            Some(pb::point_id::Id::Str(
+                "550e8400-e29b-41d4-a716-446655440000".into()
+            ))
         );
         for bad in ["", "1", "x", "550e8400"] {
-            let given = [of(pb::point_id::Id::Num(1)), of(pb::point_id::Id::Str(bad.into()))];
+            let given = [
+                of(pb::point_id::Id::Num(1)),
+                of(pb::point_id::Id::Str(bad.into())),
+            ];
             let error = ids("ids", &given).unwrap_err().to_string();
             assert!(error.starts_with("ids.1: "), "{error}");
         }

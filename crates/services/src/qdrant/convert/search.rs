@@ -2,9 +2,9 @@
 
 use isa_proto::{prost_types, qdrant as pb};
 use qdrant_client::qdrant::{
-    ContextInput, ContextInputPair, DenseVector, DiscoverInput, PointId, QuantizationSearchParams, Query, QueryPoints,
-    RecommendInput, RecommendStrategy, RetrievedPoint, ScoredPoint, SearchParams, SparseVector, VectorInput,
-    query::Variant, vector_input,
+    ContextInput, ContextInputPair, DenseVector, DiscoverInput, PointId, QuantizationSearchParams, Query,
+    QueryPoints, RecommendInput, RecommendStrategy, RetrievedPoint, ScoredPoint, SearchParams, SparseVector,
+    VectorInput, query::Variant, vector_input,
 };
 use serde::Deserialize;
 
@@ -56,17 +56,25 @@ fn query(variant: Variant, frame: Frame) -> Result<QueryPoints, Error> {
         0 => DEFAULT_LIMIT,
         limit if limit <= MAX_BATCH as u64 => limit,
         limit => {
-            return Err(Error::invalid("limit", format!("is {limit}, and may be {MAX_BATCH}")));
+            return Err(Error::invalid(
+                "limit",
+                format!("is {limit}, and may be {MAX_BATCH}"),
+            ));
         }
     };
     if frame.offset.is_some_and(|offset| offset > MAX_OFFSET) {
         return Err(Error::invalid("offset", format!("is more than {MAX_OFFSET}")));
     }
-    if frame.score_threshold.is_some_and(|threshold| !threshold.is_finite()) {
+    if frame
+        .score_threshold
+        .is_some_and(|threshold| !threshold.is_finite())
+    {
         return Err(Error::invalid("score_threshold", "is not finite"));
     }
     Ok(QueryPoints {
-        query: Some(Query { variant: Some(variant) }),
+        query: Some(Query {
+            variant: Some(variant),
+        }),
         using: vector_name("vector_name", frame.vector_name)?,
         filter: filter(frame.filter)?,
         score_threshold: frame.score_threshold,
@@ -79,7 +87,9 @@ fn query(variant: Variant, frame: Frame) -> Result<QueryPoints, Error> {
 }
 
 fn by(variant: vector_input::Variant) -> VectorInput {
-    VectorInput { variant: Some(variant) }
+    VectorInput {
+        variant: Some(variant),
+    }
 }
 
 fn by_id(id: PointId) -> VectorInput {
@@ -119,9 +129,15 @@ pub(in crate::qdrant) fn search(given: pb::SearchRequest) -> Result<QueryPoints,
 }
 
 fn params(given: Params) -> Result<SearchParams, Error> {
-    let oversampling = given.quantization.as_ref().and_then(|quantization| quantization.oversampling);
+    let oversampling = given
+        .quantization
+        .as_ref()
+        .and_then(|quantization| quantization.oversampling);
     if oversampling.is_some_and(|times| !(1.0..=100.0).contains(&times)) {
-        return Err(Error::invalid("params.quantization.oversampling", "is not 1 to 100"));
+        return Err(Error::invalid(
+            "params.quantization.oversampling",
+            "is not 1 to 100",
+        ));
     }
     Ok(SearchParams {
         hnsw_ef: given.hnsw_ef,
@@ -206,9 +222,15 @@ pub(in crate::qdrant) fn recommend(given: pb::RecommendRequest) -> Result<QueryP
 
 pub(in crate::qdrant) fn discover(given: pb::DiscoverRequest) -> Result<QueryPoints, Error> {
     if !given.context.len().is_multiple_of(2) {
-        return Err(Error::invalid("context", "has an odd number of ids: they are pairs"));
+        return Err(Error::invalid(
+            "context",
+            "has an odd number of ids: they are pairs",
+        ));
     }
-    let target = given.target.map(|target| points::id("target", &target)).transpose()?;
+    let target = given
+        .target
+        .map(|target| points::id("target", &target))
+        .transpose()?;
     let mut ids = points::ids("context", &given.context)?.into_iter().map(by_id);
     let mut pairs = Vec::with_capacity(given.context.len() / 2);
     while let (Some(positive), Some(negative)) = (ids.next(), ids.next()) {
@@ -218,7 +240,12 @@ pub(in crate::qdrant) fn discover(given: pb::DiscoverRequest) -> Result<QueryPoi
         });
     }
     let variant = match (target, pairs.is_empty()) {
-        (None, true) => return Err(Error::invalid("target", "is missing, as is context: give one of them")),
+        (None, true) => {
+            return Err(Error::invalid(
+                "target",
+                "is missing, as is context: give one of them",
+            ));
+        }
         (None, false) => Variant::Context(ContextInput { pairs }),
         // All of space is left.
         (Some(target), true) => Variant::Nearest(by_id(target)),
@@ -301,7 +328,9 @@ mod tests {
             ..looking(&[1.0])
         };
         assert!(searches("c", vec![other]).is_err());
-        let error = searches("c", vec![looking(&[1.0]), looking(&[])]).unwrap_err().to_string();
+        let error = searches("c", vec![looking(&[1.0]), looking(&[])])
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("searches.1.vector: "), "{error}");
     }
 
@@ -332,7 +361,10 @@ mod tests {
             })
         };
         let variant = |query: QueryPoints| query.query.unwrap().variant.unwrap();
-        assert!(matches!(variant(of(Some(1), &[2, 3]).unwrap()), Variant::Discover(_)));
+        assert!(matches!(
+            variant(of(Some(1), &[2, 3]).unwrap()),
+            Variant::Discover(_)
+        ));
         assert!(matches!(variant(of(None, &[2, 3]).unwrap()), Variant::Context(_)));
         assert!(matches!(variant(of(Some(1), &[]).unwrap()), Variant::Nearest(_)));
         assert!(of(Some(1), &[2]).is_err());

@@ -104,7 +104,10 @@ pub(in crate::qdrant) fn changes(
     params: Option<Struct>,
 ) -> Result<engine::UpdateCollection, Error> {
     if indexing_threshold.is_none() && params.is_none() {
-        return Err(Error::invalid("params", "is missing, as is optimizers_config: nothing would change"));
+        return Err(Error::invalid(
+            "params",
+            "is missing, as is optimizers_config: nothing would change",
+        ));
     }
     let params: Params = json::read("params", params)?;
     let mut optimizers = params.optimizers_config.map(optimizers);
@@ -357,7 +360,10 @@ where
     if let Some(kind) = given.fields.remove("type") {
         use isa_proto::prost_types::value::Kind;
         if !matches!(&kind.kind, Some(Kind::StringValue(kind)) if kind == name) {
-            return Err(Error::invalid("field_index_params.type", format!("is not field_type, {name}")));
+            return Err(Error::invalid(
+                "field_index_params.type",
+                format!("is not field_type, {name}"),
+            ));
         }
     }
     let params: T = json::read(FIELD, Some(given))?;
@@ -418,7 +424,10 @@ mod tests {
         };
         let text = json!({"type": "text", "tokenizer": "whitespace", "min_token_len": 2,
             "stopwords": {"languages": ["english"]}, "stemmer": {"type": "snowball", "language": "english"}});
-        assert_eq!(index(request("text", text)).unwrap().kind, i32::from(FieldType::Text));
+        assert_eq!(
+            index(request("text", text)).unwrap().kind,
+            i32::from(FieldType::Text)
+        );
         assert!(index(request("keyword", json!({"is_tenant": true}))).is_ok());
         assert!(index(request("keyword", json!({"lookup": true}))).is_err());
         assert!(index(request("keyword", json!({"type": "integer"}))).is_err());

@@ -17,7 +17,9 @@ pub(super) async fn create_collection(
 ) -> Result<pb::CreateCollectionResponse, Error> {
     let collection = changed(call, &request.collection_name)?;
     let settings = convert::settings(request)?;
-    qdrant.create(names(call), &collection, settings, bound(call)).await?;
+    qdrant
+        .create(names(call), &collection, settings, bound(call))
+        .await?;
     Ok(pb::CreateCollectionResponse {
         metadata: None,
         success: true,

@@ -185,9 +185,7 @@ pub(super) async fn create_field_index(
     let collection = changed(call, &request.collection_name)?;
     let wait = request.wait.unwrap_or(false);
     let index = convert::index(request)?;
-    let written = qdrant
-        .create_index(&collection, index, wait, bound(call))
-        .await?;
+    let written = qdrant.create_index(&collection, index, wait, bound(call)).await?;
     let (operation_id, status) = stands(written);
     Ok(pb::CreateFieldIndexResponse {
         metadata: None,

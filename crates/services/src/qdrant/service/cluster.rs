@@ -59,7 +59,11 @@ impl Qdrant {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => {
                 return Err(Error::Down(response.status().to_string().into()));
             }
-            other => return Err(Error::unexpected(format!("the engine answers /cluster with {other}"))),
+            other => {
+                return Err(Error::unexpected(format!(
+                    "the engine answers /cluster with {other}"
+                )));
+            }
         }
         let answer: Answer = response.json().await.map_err(lost)?;
         Ok(cluster(answer.result))
@@ -120,7 +124,8 @@ mod tests {
             .map(|peer| (peer.id.as_str(), peer.state.as_str()))
             .collect();
         assert_eq!(states, [("7", "leader"), ("8", "active"), ("9", "unreachable")]);
-        let alone: Answer = serde_json::from_str(r#"{"result": {"status": "disabled"}, "time": 0.1}"#).unwrap();
+        let alone: Answer =
+            serde_json::from_str(r#"{"result": {"status": "disabled"}, "time": 0.1}"#).unwrap();
         assert_eq!(cluster(alone.result), Cluster::default());
     }
 }

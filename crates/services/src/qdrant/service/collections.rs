@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use qdrant_client::qdrant::{
     AliasOperations, ChangeAliases, CollectionExistsRequest, CollectionInfo, CreateAlias, CreateCollection,
-    DeleteCollection, GetCollectionInfoRequest, ListCollectionsRequest, UpdateCollection, alias_operations::Action,
+    DeleteCollection, GetCollectionInfoRequest, ListCollectionsRequest, UpdateCollection,
+    alias_operations::Action,
 };
 
 use super::{Error, Qdrant};
@@ -65,7 +66,12 @@ impl Qdrant {
     /// The tenant's collections, sorted.
     pub(crate) async fn list(&self, names: Names<'_>, bound: Duration) -> Result<Vec<String>, Error> {
         let request = self.link.request(ListCollectionsRequest {}, bound);
-        let answer = self.link.collections().list(request).await.map_err(Error::common)?;
+        let answer = self
+            .link
+            .collections()
+            .list(request)
+            .await
+            .map_err(Error::common)?;
         let all = answer.into_inner().collections;
         let mut own: Vec<_> = all
             .iter()
@@ -76,7 +82,11 @@ impl Qdrant {
         Ok(own)
     }
 
-    pub(crate) async fn info(&self, collection: &Collection, bound: Duration) -> Result<CollectionInfo, Error> {
+    pub(crate) async fn info(
+        &self,
+        collection: &Collection,
+        bound: Duration,
+    ) -> Result<CollectionInfo, Error> {
         let request = GetCollectionInfoRequest {
             collection_name: collection.full.clone(),
         };
@@ -101,7 +111,9 @@ impl Qdrant {
         let request = self.link.request(request, bound);
         let answer = self.link.collections().update(request).await;
         self.shapes.forget(&collection.full);
-        answer.map(drop).map_err(|status| self.refused(status, collection))
+        answer
+            .map(drop)
+            .map_err(|status| self.refused(status, collection))
     }
 
     pub(crate) async fn delete(&self, collection: &Collection, bound: Duration) -> Result<(), Error> {
@@ -149,7 +161,10 @@ impl Qdrant {
         let request = self.link.request(request, bound);
         let answer = self.link.collections().update_aliases(request).await;
         self.shapes.forget(&alias.full);
-        match answer.map(drop).map_err(|status| self.refused(status, collection)) {
+        match answer
+            .map(drop)
+            .map_err(|status| self.refused(status, collection))
+        {
             Err(Error::Exists(_) | Error::Refused(_)) => Err(Error::Exists(format!(
                 "a collection has the name {:?}",
                 alias.given

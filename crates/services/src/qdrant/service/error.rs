@@ -63,7 +63,9 @@ impl Error {
     /// What the engine's refusal means; `collection` is what the call was about.
     pub(super) fn of(status: Status, collection: &Collection) -> Self {
         match status.code() {
-            Code::NotFound if is_about_points(&status) => Self::NotFound("a point that the call names".into()),
+            Code::NotFound if is_about_points(&status) => {
+                Self::NotFound("a point that the call names".into())
+            }
             Code::NotFound => Self::no_collection(collection),
             Code::AlreadyExists => Self::Exists(format!("{:?} exists already", collection.given)),
             Code::InvalidArgument => Self::Refused(told(&status, collection)),
@@ -83,11 +85,12 @@ impl Error {
             _ if ours => Self::Down(describe(&status).into()),
             // Ours too: the answer is longer than we take.
             Code::OutOfRange => Self::TooLarge(
-                "the answer is larger than 100 MiB; ask for fewer results, or without vectors and payloads".into(),
+                "the answer is larger than 100 MiB; ask for fewer results, or without vectors and payloads"
+                    .into(),
             ),
-            Code::ResourceExhausted if status.message().contains("large") => Self::TooLarge(
-                "the request is larger than the engine takes; send it in parts".into(),
-            ),
+            Code::ResourceExhausted if status.message().contains("large") => {
+                Self::TooLarge("the request is larger than the engine takes; send it in parts".into())
+            }
             Code::ResourceExhausted => Self::Full(status),
             Code::Unavailable => Self::Down(status.message().to_owned().into()),
             Code::Unauthenticated | Code::PermissionDenied => {
@@ -106,9 +109,15 @@ fn is_about_points(status: &Status) -> bool {
 /// The engine's text, with the caller's names and without what says nothing to him.
 fn told(status: &Status, collection: &Collection) -> String {
     let text = collection.reworded(status.message());
-    let text = ["Wrong input: ", "Bad request: ", "Not supported by the built-in vector engine: "]
-        .iter()
-        .fold(text.as_str(), |text, before| text.strip_prefix(before).unwrap_or(text));
+    let text = [
+        "Wrong input: ",
+        "Bad request: ",
+        "Not supported by the built-in vector engine: ",
+    ]
+    .iter()
+    .fold(text.as_str(), |text, before| {
+        text.strip_prefix(before).unwrap_or(text)
+    });
     let mut out = String::new();
     for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
         if out.len() >= MAX_TEXT {

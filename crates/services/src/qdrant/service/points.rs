@@ -3,10 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use qdrant_client::qdrant::{
-    ClearPayloadPoints, CountPoints, CreateFieldIndexCollection, DeleteFieldIndexCollection, DeletePayloadPoints,
-    DeletePoints, Filter, GetPoints, PayloadIndexParams, PointId, PointStruct, PointsOperationResponse,
-    PointsSelector, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpdateStatus, UpsertPoints, Value,
-    WithPayloadSelector, WithVectorsSelector, WriteOrdering,
+    ClearPayloadPoints, CountPoints, CreateFieldIndexCollection, DeleteFieldIndexCollection,
+    DeletePayloadPoints, DeletePoints, Filter, GetPoints, PayloadIndexParams, PointId, PointStruct,
+    PointsOperationResponse, PointsSelector, RetrievedPoint, ScrollPoints, SetPayloadPoints, UpdateStatus,
+    UpsertPoints, Value, WithPayloadSelector, WithVectorsSelector, WriteOrdering,
 };
 use tonic::{Response, Status};
 
@@ -40,7 +40,8 @@ impl Qdrant {
         ordering: Option<WriteOrdering>,
         bound: Duration,
     ) -> Result<Written, Error> {
-        self.check(collection, bound, |shape| shape.points(&points)).await?;
+        self.check(collection, bound, |shape| shape.points(&points))
+            .await?;
         let request = UpsertPoints {
             collection_name: collection.full.clone(),
             wait: Some(wait),
@@ -141,7 +142,11 @@ impl Qdrant {
             ..Default::default()
         };
         let request = self.link.request(request, bound);
-        self.written(self.link.points().create_field_index(request).await, collection, wait)
+        self.written(
+            self.link.points().create_field_index(request).await,
+            collection,
+            wait,
+        )
     }
 
     pub(crate) async fn delete_index(
@@ -158,7 +163,11 @@ impl Qdrant {
             ..Default::default()
         };
         let request = self.link.request(request, bound);
-        self.written(self.link.points().delete_field_index(request).await, collection, wait)
+        self.written(
+            self.link.points().delete_field_index(request).await,
+            collection,
+            wait,
+        )
     }
 
     fn written(
@@ -228,7 +237,9 @@ impl Qdrant {
         };
         let request = self.link.request(request, bound);
         let answer = self.link.points().scroll(request).await;
-        let answer = answer.map_err(|status| self.refused(status, collection))?.into_inner();
+        let answer = answer
+            .map_err(|status| self.refused(status, collection))?
+            .into_inner();
         Ok((answer.result, answer.next_page_offset))
     }
 

@@ -13,7 +13,8 @@ impl Qdrant {
         search: QueryPoints,
         bound: Duration,
     ) -> Result<Vec<ScoredPoint>, Error> {
-        self.check(collection, bound, |shape| shape.search(&search, "")).await?;
+        self.check(collection, bound, |shape| shape.search(&search, ""))
+            .await?;
         let request = QueryPoints {
             collection_name: collection.full.clone(),
             ..search

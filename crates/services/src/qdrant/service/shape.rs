@@ -8,7 +8,8 @@ use std::{
 
 use parking_lot::RwLock;
 use qdrant_client::qdrant::{
-    CollectionInfo, PointStruct, QueryPoints, Vector, query, vector, vector_input, vectors, vectors_config::Config,
+    CollectionInfo, PointStruct, QueryPoints, Vector, query, vector, vector_input, vectors,
+    vectors_config::Config,
 };
 
 use super::Error;
@@ -42,7 +43,11 @@ impl Shape {
                 kinds.insert(String::new(), size(params.size));
             }
             Some(Config::ParamsMap(map)) => {
-                kinds.extend(map.map.iter().map(|(name, params)| (name.clone(), size(params.size))));
+                kinds.extend(
+                    map.map
+                        .iter()
+                        .map(|(name, params)| (name.clone(), size(params.size))),
+                );
             }
             None => {}
         }
@@ -56,7 +61,11 @@ impl Shape {
     /// Whether points to be written have the right vectors.
     pub(super) fn points(&self, points: &[PointStruct]) -> Result<(), Error> {
         for (i, point) in points.iter().enumerate() {
-            match point.vectors.as_ref().and_then(|vectors| vectors.vectors_options.as_ref()) {
+            match point
+                .vectors
+                .as_ref()
+                .and_then(|vectors| vectors.vectors_options.as_ref())
+            {
                 Some(vectors::VectorsOptions::Vector(vector)) => {
                     self.stored("", vector, || format!("points.{i}.vector"))?;
                 }
@@ -89,7 +98,8 @@ impl Shape {
         if !self.0.contains_key(name) {
             return Err(Error::invalid(format!("{prefix}vector_name"), self.unknown(name)));
         }
-        let Some(query::Variant::Nearest(nearest)) = search.query.as_ref().and_then(|query| query.variant.as_ref())
+        let Some(query::Variant::Nearest(nearest)) =
+            search.query.as_ref().and_then(|query| query.variant.as_ref())
         else {
             return Ok(());
         };
@@ -108,7 +118,9 @@ impl Shape {
                 "has {} dimensions, and the collection has {size}",
                 values.len()
             )),
-            Some(Kind::Sparse) => Err("is dense, and the collection's vector of this name is sparse: give indices".into()),
+            Some(Kind::Sparse) => {
+                Err("is dense, and the collection's vector of this name is sparse: give indices".into())
+            }
             None => Err(self.unknown(name)),
         }
     }
@@ -116,11 +128,17 @@ impl Shape {
     fn sparse(&self, name: &str, indices: &[u32], values: &[f32]) -> Result<(), String> {
         match self.0.get(name) {
             Some(Kind::Sparse) => {}
-            Some(Kind::Dense(_)) => return Err("has indices, and the collection's vector of this name is dense".into()),
+            Some(Kind::Dense(_)) => {
+                return Err("has indices, and the collection's vector of this name is dense".into());
+            }
             None => return Err(self.unknown(name)),
         }
         if indices.len() != values.len() {
-            return Err(format!("has {} indices for {} numbers", indices.len(), values.len()));
+            return Err(format!(
+                "has {} indices for {} numbers",
+                indices.len(),
+                values.len()
+            ));
         }
         let mut seen = HashSet::with_capacity(indices.len());
         if let Some(twice) = indices.iter().find(|index| !seen.insert(**index)) {
@@ -181,7 +199,12 @@ mod tests {
     use super::*;
 
     fn shape(kinds: &[(&str, Kind)]) -> Shape {
-        Shape(kinds.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect())
+        Shape(
+            kinds
+                .iter()
+                .map(|(name, kind)| ((*name).to_owned(), *kind))
+                .collect(),
+        )
     }
 
     fn dense(data: &[f32]) -> Vector {
@@ -205,7 +228,13 @@ mod tests {
         let one = shape(&[("", Kind::Dense(2))]);
         let written = |data: &[f32]| one.points(&[point(Some(vectors::VectorsOptions::Vector(dense(data))))]);
         assert!(written(&[1.0, 2.0]).is_ok());
-        for bad in [&[1.0][..], &[], &[1.0, 2.0, 3.0], &[1.0, f32::NAN], &[f32::NEG_INFINITY, 0.0]] {
+        for bad in [
+            &[1.0][..],
+            &[],
+            &[1.0, 2.0, 3.0],
+            &[1.0, f32::NAN],
+            &[f32::NEG_INFINITY, 0.0],
+        ] {
             let error = written(bad).unwrap_err().to_string();
             assert!(error.starts_with("points.0.vector: "), "{error}");
         }

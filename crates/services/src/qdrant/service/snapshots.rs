@@ -50,7 +50,10 @@ impl Qdrant {
         let answer = self.link.snapshots().list(request).await;
         let answer = answer.map_err(|status| self.refused(status, collection))?;
         let found = answer.into_inner().snapshot_descriptions;
-        let mut snapshots: Vec<_> = found.into_iter().map(|found| snapshot(collection, found)).collect();
+        let mut snapshots: Vec<_> = found
+            .into_iter()
+            .map(|found| snapshot(collection, found))
+            .collect();
         let age = |snapshot: &Snapshot| (snapshot.created.seconds, snapshot.created.nanos);
         snapshots.sort_by(|a, b| age(b).cmp(&age(a)).then_with(|| b.name.cmp(&a.name)));
         Ok(snapshots)
@@ -72,7 +75,10 @@ impl Qdrant {
         };
         let request = self.link.request(request, bound);
         let answer = self.link.snapshots().delete(request).await;
-        match answer.map(drop).map_err(|status| self.refused(status, collection)) {
+        match answer
+            .map(drop)
+            .map_err(|status| self.refused(status, collection))
+        {
             Err(Error::NotFound(_)) => Err(absent()),
             other => other,
         }

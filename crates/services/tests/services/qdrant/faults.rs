@@ -4,10 +4,17 @@ use super::*;
 
 #[tokio::test]
 async fn a_dead_engine_is_said_at_once_and_comes_back() {
-    let engines = tokio::task::spawn_blocking(|| isa_testkit::Engines::start(&[isa_config::EngineKind::Qdrant]));
+    let engines =
+        tokio::task::spawn_blocking(|| isa_testkit::Engines::start(&[isa_config::EngineKind::Qdrant]));
     let engines = std::sync::Arc::new(engines.await.expect("the engine"));
     let endpoints = engines.endpoints().clone();
-    let node = Node::over(ServiceKind::Qdrant, &crate::harness::open(), &endpoints, engines.clone()).await;
+    let node = Node::over(
+        ServiceKind::Qdrant,
+        &crate::harness::open(),
+        &endpoints,
+        engines.clone(),
+    )
+    .await;
     let world = World::over(node).await;
     world.collection("c", 2, pb::Distance::Dot).await;
     world.upsert("c", vec![point(1, &[1.0, 0.0], json!({}))]).await;
@@ -20,12 +27,16 @@ async fn a_dead_engine_is_said_at_once_and_comes_back() {
             .expect("the engine's status")
     };
     let pid = status["pid"].as_u64().expect("a pid");
-    let killed = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+    let killed = std::process::Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status();
     assert!(killed.expect("kill").success());
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         let began = tokio::time::Instant::now();
-        let answer = world.try_upsert("c", vec![point(2, &[1.0, 0.0], json!({}))]).await;
+        let answer = world
+            .try_upsert("c", vec![point(2, &[1.0, 0.0], json!({}))])
+            .await;
         assert!(began.elapsed() < Duration::from_secs(5), "it fails fast");
         match answer {
             Ok(_) => break,
@@ -49,6 +60,9 @@ async fn a_deadline_bounds_the_engine_too() {
     let mut request = tonic::Request::new(request);
     request.set_timeout(Duration::from_nanos(1));
     let status = world.client().count(request).await.expect_err("no time");
-    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
+    assert!(
+        matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
+        "{status:?}"
+    );
     assert!(world.node.drain().await);
 }

@@ -46,7 +46,10 @@ async fn world() -> World {
             "o": {"p": "deep"}}),
         json!({}),
     ];
-    let points = points.into_iter().zip(1..).map(|(payload, id)| point(id, &[1.0, 0.0], payload));
+    let points = points
+        .into_iter()
+        .zip(1..)
+        .map(|(payload, id)| point(id, &[1.0, 0.0], payload));
     world.upsert("c", points.collect()).await;
     world
 }
@@ -60,8 +63,14 @@ async fn found_by(world: &World, filter: pb::Filter) -> Vec<u64> {
         ..Default::default()
     };
     let answer = world.client().scroll(request).await;
-    let points = answer.unwrap_or_else(|status| panic!("{filter:?}: {status:?}")).into_inner().points;
-    let ids: Vec<_> = points.iter().map(|point| id_of(point).as_u64().expect("a number")).collect();
+    let points = answer
+        .unwrap_or_else(|status| panic!("{filter:?}: {status:?}"))
+        .into_inner()
+        .points;
+    let ids: Vec<_> = points
+        .iter()
+        .map(|point| id_of(point).as_u64().expect("a number"))
+        .collect();
     assert_eq!(world.count("c", Some(filter)).await, ids.len() as u64);
     ids
 }
@@ -93,14 +102,26 @@ async fn every_condition_means_what_it_says() {
         ("tags", matches(MatchValue::Keyword("b".into())), &[1, 2]),
         ("o.p", matches(MatchValue::Keyword("deep".into())), &[3]),
         ("parts[].kind", matches(MatchValue::Keyword("x".into())), &[1, 2]),
-        ("k", matches(MatchValue::Keywords(words(&["red", "blue"]))), &[1, 3]),
+        (
+            "k",
+            matches(MatchValue::Keywords(words(&["red", "blue"]))),
+            &[1, 3],
+        ),
         ("n", matches(MatchValue::Integers(integers(&[2, 3, 9]))), &[2, 3]),
         ("k", matches(MatchValue::ExceptKeywords(words(&["red"]))), &[2, 3]),
         ("n", matches(MatchValue::ExceptIntegers(integers(&[1, 2]))), &[3]),
         ("n", range(Some(1.0), None, None, None), &[2, 3]),
         ("f", range(None, Some(0.5), Some(2.5), None), &[1, 2]),
         ("f", range(None, None, None, Some(0.5)), &[1]),
-        ("day", Condition::DatetimeRange(pb::DatetimeRangeCondition { gte: Some(day(2)), lt: Some(day(3)), ..Default::default() }), &[2]),
+        (
+            "day",
+            Condition::DatetimeRange(pb::DatetimeRangeCondition {
+                gte: Some(day(2)),
+                lt: Some(day(3)),
+                ..Default::default()
+            }),
+            &[2],
+        ),
         ("tags", count(Some(2), None), &[1]),
         ("gone", Condition::IsNull(true), &[3]),
         ("gone", Condition::IsNull(false), &[1, 2, 4]),
@@ -108,16 +129,60 @@ async fn every_condition_means_what_it_says() {
         ("tags", Condition::IsEmpty(false), &[1, 2]),
         ("parts", nested("x", 1), &[1]),
         ("parts", nested("y", 1), &[2]),
-        ("", Condition::HasId(pb::PointIdList { ids: numbers(&[4, 2, 404]) }), &[2, 4]),
-        ("", Condition::Filter(pb::Filter { must_not: vec![keyword("k", "red")], ..Default::default() }), &[2, 3, 4]),
-        ("place", Condition::GeoRadius(pb::GeoRadiusCondition { center: Some(at(52.5, 13.4)), radius_meters: 10_000.0 }), &[1]),
-        ("place", Condition::GeoBoundingBox(pb::GeoBoundingBoxCondition { top_left: Some(at(53.0, 13.0)), bottom_right: Some(at(52.0, 14.0)) }), &[1]),
+        (
+            "",
+            Condition::HasId(pb::PointIdList {
+                ids: numbers(&[4, 2, 404]),
+            }),
+            &[2, 4],
+        ),
+        (
+            "",
+            Condition::Filter(pb::Filter {
+                must_not: vec![keyword("k", "red")],
+                ..Default::default()
+            }),
+            &[2, 3, 4],
+        ),
+        (
+            "place",
+            Condition::GeoRadius(pb::GeoRadiusCondition {
+                center: Some(at(52.5, 13.4)),
+                radius_meters: 10_000.0,
+            }),
+            &[1],
+        ),
+        (
+            "place",
+            Condition::GeoBoundingBox(pb::GeoBoundingBoxCondition {
+                top_left: Some(at(53.0, 13.0)),
+                bottom_right: Some(at(52.0, 14.0)),
+            }),
+            &[1],
+        ),
         // Across the 180th meridian.
-        ("place", Condition::GeoBoundingBox(pb::GeoBoundingBoxCondition { top_left: Some(at(-10.0, 170.0)), bottom_right: Some(at(-20.0, -170.0)) }), &[2]),
-        ("place", Condition::GeoPolygon(pb::GeoPolygonCondition {
-            exterior: Some(ring(&[(52.0, 13.0), (52.0, 14.0), (53.0, 14.0), (53.0, 13.0), (52.0, 13.0)])),
-            interiors: vec![],
-        }), &[1]),
+        (
+            "place",
+            Condition::GeoBoundingBox(pb::GeoBoundingBoxCondition {
+                top_left: Some(at(-10.0, 170.0)),
+                bottom_right: Some(at(-20.0, -170.0)),
+            }),
+            &[2],
+        ),
+        (
+            "place",
+            Condition::GeoPolygon(pb::GeoPolygonCondition {
+                exterior: Some(ring(&[
+                    (52.0, 13.0),
+                    (52.0, 14.0),
+                    (53.0, 14.0),
+                    (53.0, 13.0),
+                    (52.0, 13.0),
+                ])),
+                interiors: vec![],
+            }),
+            &[1],
+        ),
     ];
     for (field, given, expected) in cases {
         let filter = must(vec![condition(field, given.clone())]);
@@ -165,11 +230,19 @@ async fn lists_of_conditions_work_together() {
     assert_eq!(found_by(&world, none).await, [4]);
     let two = pb::Filter {
         min_should: Some(pb::MinShould {
-            conditions: vec![yes, keyword("tags", "b"), condition("n", matches(MatchValue::Integer(3)))],
+            conditions: vec![
+                yes,
+                keyword("tags", "b"),
+                condition("n", matches(MatchValue::Integer(3))),
+            ],
             min_count: 2,
         }),
         ..Default::default()
     };
     assert_eq!(found_by(&world, two).await, [1, 3]);
-    assert_eq!(found_by(&world, pb::Filter::default()).await, [1, 2, 3, 4], "no filter at all");
+    assert_eq!(
+        found_by(&world, pb::Filter::default()).await,
+        [1, 2, 3, 4],
+        "no filter at all"
+    );
 }

@@ -53,11 +53,15 @@ async fn ids_and_payloads_are_checked() {
     assert!(text.starts_with("points.0.payload: "), "{text}");
     let deep = (0..24).fold(json!(1), |inner, _| json!([inner]));
     fails(
-        world.try_upsert("c", vec![point(1, &[1.0, 0.0], json!({"deep": deep}))]).await,
+        world
+            .try_upsert("c", vec![point(1, &[1.0, 0.0], json!({"deep": deep}))])
+            .await,
         Code::InvalidArgument,
     );
     let deep = (0..23).fold(json!(1), |inner, _| json!([inner]));
-    world.upsert("c", vec![point(1, &[1.0, 0.0], json!({"deep": deep.clone()}))]).await;
+    world
+        .upsert("c", vec![point(1, &[1.0, 0.0], json!({"deep": deep.clone()}))])
+        .await;
     let found = world.get("c", &[1]).await.remove(0);
     assert_eq!(shown(&found.payload.unwrap()), json!({"deep": deep}));
 }
@@ -66,7 +70,11 @@ async fn ids_and_payloads_are_checked() {
 async fn requests_are_bounded() {
     let world = World::start().await;
     world.collection("c", 1, pb::Distance::Dot).await;
-    let points = |count: u64| (0..count).map(|i| point(i, &[1.0], json!({}))).collect::<Vec<_>>();
+    let points = |count: u64| {
+        (0..count)
+            .map(|i| point(i, &[1.0], json!({})))
+            .collect::<Vec<_>>()
+    };
     fails(world.try_upsert("c", vec![]).await, Code::InvalidArgument);
     fails(world.try_upsert("c", points(10_001)).await, Code::InvalidArgument);
     world.upsert("c", points(10_000)).await;
@@ -76,7 +84,17 @@ async fn requests_are_bounded() {
         limit: Some(limit),
         ..Default::default()
     };
-    assert_eq!(world.client().scroll(page(10_000)).await.unwrap().into_inner().points.len(), 10_000);
+    assert_eq!(
+        world
+            .client()
+            .scroll(page(10_000))
+            .await
+            .unwrap()
+            .into_inner()
+            .points
+            .len(),
+        10_000
+    );
     fails(world.client().scroll(page(10_001)).await, Code::InvalidArgument);
     let search = |limit, offset| pb::SearchRequest {
         metadata: world.me(),
@@ -86,9 +104,22 @@ async fn requests_are_bounded() {
         offset: Some(offset),
         ..Default::default()
     };
-    assert_eq!(world.client().search(search(10_000, 0)).await.unwrap().into_inner().result.len(), 10_000);
+    assert_eq!(
+        world
+            .client()
+            .search(search(10_000, 0))
+            .await
+            .unwrap()
+            .into_inner()
+            .result
+            .len(),
+        10_000
+    );
     for (limit, offset) in [(10_001, 0), (1, 100_001), (u64::MAX, u64::MAX)] {
-        fails(world.client().search(search(limit, offset)).await, Code::InvalidArgument);
+        fails(
+            world.client().search(search(limit, offset)).await,
+            Code::InvalidArgument,
+        );
     }
     let ids = pb::GetPointsRequest {
         metadata: world.me(),
@@ -103,7 +134,9 @@ async fn requests_are_bounded() {
 async fn selectors_and_settings_say_what_is_wrong() {
     let world = World::start().await;
     world.collection("c", 2, pb::Distance::Dot).await;
-    world.upsert("c", vec![point(1, &[1.0, 0.0], json!({"a": 1}))]).await;
+    world
+        .upsert("c", vec![point(1, &[1.0, 0.0], json!({"a": 1}))])
+        .await;
     let delete = |selector| pb::DeletePointsRequest {
         metadata: world.me(),
         collection_name: "c".to_owned(),
@@ -121,18 +154,23 @@ async fn selectors_and_settings_say_what_is_wrong() {
         Some(Selector::Filter(pb::Filter::default())),
         Some(Selector::Filter(unclear)),
     ] {
-        fails(world.client().delete_points(delete(selector)).await, Code::InvalidArgument);
+        fails(
+            world.client().delete_points(delete(selector)).await,
+            Code::InvalidArgument,
+        );
     }
     assert_eq!(world.count("c", None).await, 1);
 
     let create = |size, distance: i32| pb::CreateCollectionRequest {
         metadata: world.me(),
         collection_name: "d".to_owned(),
-        vectors_config: Some(pb::create_collection_request::VectorsConfig::VectorParams(pb::VectorParams {
-            size,
-            distance,
-            ..Default::default()
-        })),
+        vectors_config: Some(pb::create_collection_request::VectorsConfig::VectorParams(
+            pb::VectorParams {
+                size,
+                distance,
+                ..Default::default()
+            },
+        )),
         ..Default::default()
     };
     for (size, distance, field) in [
@@ -141,29 +179,52 @@ async fn selectors_and_settings_say_what_is_wrong() {
         (4, 0, "vector_params.distance"),
         (4, 9, "vector_params.distance"),
     ] {
-        let text = fails(world.client().create_collection(create(size, distance)).await, Code::InvalidArgument);
+        let text = fails(
+            world.client().create_collection(create(size, distance)).await,
+            Code::InvalidArgument,
+        );
         assert!(text.starts_with(field), "{text}");
     }
-    for name in ["", ".", "..", "a/b", "a\\b", "a:b", "a*b", "a\nb", &"x".repeat(201)] {
+    for name in [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a\\b",
+        "a:b",
+        "a*b",
+        "a\nb",
+        &"x".repeat(201),
+    ] {
         let request = pb::CreateCollectionRequest {
             collection_name: name.to_owned(),
             ..create(4, 1)
         };
-        let text = fails(world.client().create_collection(request).await, Code::InvalidArgument);
+        let text = fails(
+            world.client().create_collection(request).await,
+            Code::InvalidArgument,
+        );
         assert!(text.starts_with("collection_name: "), "{text}");
     }
     let request = pb::CreateCollectionRequest {
         collection_name: "x".repeat(200),
         ..create(65_536, 1)
     };
-    world.client().create_collection(request).await.expect("the longest name and most dimensions");
+    world
+        .client()
+        .create_collection(request)
+        .await
+        .expect("the longest name and most dimensions");
     let update = pb::UpdateCollectionRequest {
         metadata: world.me(),
         collection_name: "c".to_owned(),
         params: Some(object(json!({"unknown": 1}))),
         ..Default::default()
     };
-    let text = fails(world.client().update_collection(update).await, Code::InvalidArgument);
+    let text = fails(
+        world.client().update_collection(update).await,
+        Code::InvalidArgument,
+    );
     assert!(text.starts_with("params: ") && text.contains("unknown"), "{text}");
 }
 
@@ -226,5 +287,15 @@ async fn answers_that_are_too_long_are_refused() {
     };
     let text = fails(world.client().scroll(page(true)).await, Code::ResourceExhausted);
     assert!(text.contains("fewer"), "{text}");
-    assert_eq!(world.client().scroll(page(false)).await.unwrap().into_inner().points.len(), 3600);
+    assert_eq!(
+        world
+            .client()
+            .scroll(page(false))
+            .await
+            .unwrap()
+            .into_inner()
+            .points
+            .len(),
+        3600
+    );
 }

@@ -36,7 +36,14 @@ async fn points_come_back_as_they_were_written() {
     let mut by_uuid = point(0, &[0.5, 0.25], json!({}));
     by_uuid.id = Some(pb::point::Id::StrId(UUID.to_uppercase()));
     world
-        .upsert("c", vec![point(1, &[1.0, -2.5], payload.clone()), by_uuid, point(u64::MAX, &[0.0, 0.0], json!({}))])
+        .upsert(
+            "c",
+            vec![
+                point(1, &[1.0, -2.5], payload.clone()),
+                by_uuid,
+                point(u64::MAX, &[0.0, 0.0], json!({})),
+            ],
+        )
         .await;
 
     let request = pb::GetPointsRequest {
@@ -46,12 +53,28 @@ async fn points_come_back_as_they_were_written() {
         with_payload: None,
         with_vectors: Some(true),
     };
-    let points = world.client().get_points(request).await.unwrap().into_inner().points;
+    let points = world
+        .client()
+        .get_points(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .points;
     let ids: Vec<_> = points.iter().map(id_of).collect();
-    assert_eq!(ids, [json!(UUID), json!(u64::MAX), json!(1)], "in the order asked");
-    assert_eq!(shown(points[2].payload.as_ref().unwrap())["list"], payload["list"]);
+    assert_eq!(
+        ids,
+        [json!(UUID), json!(u64::MAX), json!(1)],
+        "in the order asked"
+    );
+    assert_eq!(
+        shown(points[2].payload.as_ref().unwrap())["list"],
+        payload["list"]
+    );
     assert_eq!(points[2].payload, Some(object(payload.clone())));
-    assert_eq!(points[2].vectors, Some(pb::point::Vectors::Vector(dense(&[1.0, -2.5]))));
+    assert_eq!(
+        points[2].vectors,
+        Some(pb::point::Vectors::Vector(dense(&[1.0, -2.5])))
+    );
 
     // Integers are such on the engine.
     let found = stored(&world, 1).await;
@@ -65,7 +88,13 @@ async fn points_come_back_as_they_were_written() {
         with_payload: Some(false),
         with_vectors: None,
     };
-    let bare = world.client().get_points(request).await.unwrap().into_inner().points;
+    let bare = world
+        .client()
+        .get_points(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .points;
     assert_eq!((&bare[0].payload, &bare[0].vectors), (&None, &None));
 }
 
@@ -86,8 +115,12 @@ async fn integers_of_qdrants_own_clients_lose_nothing() {
 #[tokio::test]
 async fn a_write_replaces_the_point_whole() {
     let world = world().await;
-    world.upsert("c", vec![point(1, &[1.0, 0.0], json!({"a": 1, "b": 2}))]).await;
-    world.upsert("c", vec![point(1, &[0.0, 1.0], json!({"c": 3}))]).await;
+    world
+        .upsert("c", vec![point(1, &[1.0, 0.0], json!({"a": 1, "b": 2}))])
+        .await;
+    world
+        .upsert("c", vec![point(1, &[0.0, 1.0], json!({"c": 3}))])
+        .await;
     assert_eq!(stored(&world, 1).await, json!({"c": 3}));
     assert_eq!(world.count("c", None).await, 1);
 }
@@ -115,7 +148,13 @@ async fn without_wait_a_write_is_acknowledged() {
 #[tokio::test]
 async fn points_are_removed_by_id_and_by_filter() {
     let world = world().await;
-    let points = (0..6).map(|i| point(i, &[i as f32, 0.0], json!({"even": i % 2 == 0, "kind": format!("k{i}")})));
+    let points = (0..6).map(|i| {
+        point(
+            i,
+            &[i as f32, 0.0],
+            json!({"even": i % 2 == 0, "kind": format!("k{i}")}),
+        )
+    });
     world.upsert("c", points.collect()).await;
     let delete = |selector| {
         let request = pb::DeletePointsRequest {
@@ -132,7 +171,12 @@ async fn points_are_removed_by_id_and_by_filter() {
     assert_eq!(answer.status, "completed");
     assert_eq!(world.count("c", None).await, 4);
     delete(Selector::Filter(must(vec![keyword("kind", "k3")]))).await;
-    let left: Vec<_> = world.get("c", &[0, 1, 2, 3, 4, 5]).await.iter().map(id_of).collect();
+    let left: Vec<_> = world
+        .get("c", &[0, 1, 2, 3, 4, 5])
+        .await
+        .iter()
+        .map(id_of)
+        .collect();
     assert_eq!(left, [2, 4, 5].map(|id| json!(id)));
 }
 
@@ -152,11 +196,23 @@ async fn payloads_are_changed_key_by_key() {
             wait: Some(true),
         };
         let mut client = world.client();
-        async move { client.update_payload(request).await.expect("updated").into_inner() }
+        async move {
+            client
+                .update_payload(request)
+                .await
+                .expect("updated")
+                .into_inner()
+        }
     };
     let answer = update(json!({"b": "y", "e": [1]}), Update::Ids(by_ids(&[1]))).await;
-    assert_eq!((answer.status.as_str(), answer.operation_id.is_empty()), ("completed", false));
-    assert_eq!(stored(&world, 1).await, json!({"a": 1, "b": "y", "c": {"d": 1}, "e": [1]}));
+    assert_eq!(
+        (answer.status.as_str(), answer.operation_id.is_empty()),
+        ("completed", false)
+    );
+    assert_eq!(
+        stored(&world, 1).await,
+        json!({"a": 1, "b": "y", "c": {"d": 1}, "e": [1]})
+    );
     update(json!({"b": "z"}), Update::Filter(must(vec![keyword("b", "x")]))).await;
     assert_eq!(stored(&world, 2).await["b"], "z");
     assert_eq!(stored(&world, 1).await["b"], "y");
@@ -175,18 +231,32 @@ async fn payloads_are_changed_key_by_key() {
     let request = pb::ClearPayloadRequest {
         metadata: world.me(),
         collection_name: "c".to_owned(),
-        selector: Some(pb::clear_payload_request::Selector::Filter(must(vec![keyword("b", "z")]))),
+        selector: Some(pb::clear_payload_request::Selector::Filter(must(vec![keyword(
+            "b", "z",
+        )]))),
         wait: Some(true),
     };
     world.client().clear_payload(request).await.expect("cleared");
-    assert_eq!((stored(&world, 2).await, stored(&world, 3).await), (json!({}), json!({})));
+    assert_eq!(
+        (stored(&world, 2).await, stored(&world, 3).await),
+        (json!({}), json!({}))
+    );
     assert_ne!(stored(&world, 1).await, json!({}));
 }
 
 #[tokio::test]
 async fn indexes_come_and_go() {
     let world = world().await;
-    world.upsert("c", vec![point(1, &[1.0, 0.0], json!({"k": "a", "n": 1, "t": "some words"}))]).await;
+    world
+        .upsert(
+            "c",
+            vec![point(
+                1,
+                &[1.0, 0.0],
+                json!({"k": "a", "n": 1, "t": "some words"}),
+            )],
+        )
+        .await;
     let create = |field: &str, kind: &str, params: Option<Json>| {
         let request = pb::CreateFieldIndexRequest {
             metadata: world.me(),
@@ -199,17 +269,36 @@ async fn indexes_come_and_go() {
         let mut client = world.client();
         async move { client.create_field_index(request).await }
     };
-    for kind in ["keyword", "integer", "float", "bool", "geo", "text", "datetime", "uuid", ""] {
-        let answer = create(&format!("f{kind}"), kind, None).await.expect("an index").into_inner();
+    for kind in [
+        "keyword", "integer", "float", "bool", "geo", "text", "datetime", "uuid", "",
+    ] {
+        let answer = create(&format!("f{kind}"), kind, None)
+            .await
+            .expect("an index")
+            .into_inner();
         assert_eq!(answer.status, "completed");
     }
-    create("t", "text", Some(json!({"tokenizer": "word", "lowercase": true, "min_token_len": 2})))
+    create(
+        "t",
+        "text",
+        Some(json!({"tokenizer": "word", "lowercase": true, "min_token_len": 2})),
+    )
+    .await
+    .expect("an index");
+    create("k", "keyword", Some(json!({"is_tenant": true})))
         .await
         .expect("an index");
-    create("k", "keyword", Some(json!({"is_tenant": true}))).await.expect("an index");
-    create("k", "integer", None).await.expect("another type in its place");
+    create("k", "integer", None)
+        .await
+        .expect("another type in its place");
     let schema = || async {
-        let info = world.engine.collection_info(world.full("c")).await.unwrap().result.unwrap();
+        let info = world
+            .engine
+            .collection_info(world.full("c"))
+            .await
+            .unwrap()
+            .result
+            .unwrap();
         info.payload_schema
     };
     let found = schema().await;
@@ -226,14 +315,23 @@ async fn indexes_come_and_go() {
             wait: Some(true),
         };
         let mut client = world.client();
-        async move { client.delete_field_index(request).await.expect("removed").into_inner() }
+        async move {
+            client
+                .delete_field_index(request)
+                .await
+                .expect("removed")
+                .into_inner()
+        }
     };
     assert_eq!(delete().await.status, "completed");
     assert!(!schema().await.contains_key("k"));
     delete().await;
 
     fails(create("k", "number", None).await, Code::InvalidArgument);
-    fails(create("k", "keyword", Some(json!({"lookup": true}))).await, Code::InvalidArgument);
+    fails(
+        create("k", "keyword", Some(json!({"lookup": true}))).await,
+        Code::InvalidArgument,
+    );
 }
 
 #[tokio::test]
@@ -254,13 +352,19 @@ async fn named_and_sparse_vectors_come_back() {
         sparse_vectors: vec!["words".to_owned()],
         ..Default::default()
     };
-    world.client().create_collection(request).await.expect("a collection");
+    world
+        .client()
+        .create_collection(request)
+        .await
+        .expect("a collection");
     let all = [
         ("a", dense(&[1.0, 2.0])),
         ("b", dense(&[1.0, 2.0, 3.0])),
         ("words", sparse(&[3, 70_000], &[0.5, 2.0])),
     ];
-    world.upsert("n", vec![named(1, &all), named(2, &all[..1]), named(3, &[])]).await;
+    world
+        .upsert("n", vec![named(1, &all), named(2, &all[..1]), named(3, &[])])
+        .await;
     let points = world.get("n", &[1, 2, 3]).await;
     assert_eq!(points[0].vectors, named(1, &all).vectors);
     assert_eq!(points[1].vectors, named(2, &all[..1]).vectors);
@@ -276,10 +380,17 @@ async fn named_and_sparse_vectors_come_back() {
         let mut client = world.client();
         async move { client.search(request).await }
     };
-    let result = search("words", sparse(&[70_000], &[1.0])).await.unwrap().into_inner().result;
+    let result = search("words", sparse(&[70_000], &[1.0]))
+        .await
+        .unwrap()
+        .into_inner()
+        .result;
     assert_eq!(found(&result), [json!(1)]);
     assert_eq!(result[0].score, 2.0);
-    assert_eq!(found(&search("a", dense(&[1.0, 0.0])).await.unwrap().into_inner().result).len(), 2);
+    assert_eq!(
+        found(&search("a", dense(&[1.0, 0.0])).await.unwrap().into_inner().result).len(),
+        2
+    );
     for (name, vector) in [
         ("", dense(&[1.0, 0.0])),
         ("absent", dense(&[1.0, 0.0])),

@@ -3,7 +3,13 @@ use super::*;
 async fn world() -> World {
     let world = World::start().await;
     world.collection("c", 2, pb::Distance::Dot).await;
-    let points = (1..=9).map(|i| point(i, &[i as f32, 10.0 - i as f32], json!({"n": i, "odd": i % 2 == 1})));
+    let points = (1..=9).map(|i| {
+        point(
+            i,
+            &[i as f32, 10.0 - i as f32],
+            json!({"n": i, "odd": i % 2 == 1}),
+        )
+    });
     world.upsert("c", points.collect()).await;
     world
 }
@@ -24,24 +30,43 @@ async fn the_nearest_come_first() {
         let mut client = world.client();
         async move { client.search(request).await.expect("results").into_inner().result }
     };
-    let result = search(pb::SearchRequest { limit: 3, with_vectors: Some(true), ..along(&world, 1.0, 0.0) }).await;
+    let result = search(pb::SearchRequest {
+        limit: 3,
+        with_vectors: Some(true),
+        ..along(&world, 1.0, 0.0)
+    })
+    .await;
     assert_eq!(found(&result), [9, 8, 7].map(|id| json!(id)));
     assert_eq!(result[0].score, 9.0);
     let best = result[0].point.as_ref().unwrap();
-    assert_eq!(shown(best.payload.as_ref().unwrap()), json!({"n": 9, "odd": true}));
+    assert_eq!(
+        shown(best.payload.as_ref().unwrap()),
+        json!({"n": 9, "odd": true})
+    );
     assert_eq!(best.vectors, Some(pb::point::Vectors::Vector(dense(&[9.0, 1.0]))));
     assert!(matches!(
-        result[0].version.as_ref().and_then(|version| version.kind.as_ref()),
+        result[0]
+            .version
+            .as_ref()
+            .and_then(|version| version.kind.as_ref()),
         Some(Kind::NumberValue(_))
     ));
 
     assert_eq!(search(along(&world, 1.0, 0.0)).await.len(), 9, "10 by default");
-    let skipped = pb::SearchRequest { limit: 2, offset: Some(7), with_payload: Some(false), ..along(&world, 1.0, 0.0) };
+    let skipped = pb::SearchRequest {
+        limit: 2,
+        offset: Some(7),
+        with_payload: Some(false),
+        ..along(&world, 1.0, 0.0)
+    };
     let result = search(skipped).await;
     assert_eq!(found(&result), [2, 1].map(|id| json!(id)));
     let last = result[0].point.as_ref().unwrap();
     assert_eq!((&last.payload, &last.vectors), (&None, &None));
-    let good = pb::SearchRequest { score_threshold: Some(7.5), ..along(&world, 0.0, 1.0) };
+    let good = pb::SearchRequest {
+        score_threshold: Some(7.5),
+        ..along(&world, 0.0, 1.0)
+    };
     assert_eq!(found(&search(good).await), [1, 2].map(|id| json!(id)));
     let filter = pb::SearchRequest {
         filter: Some(must(vec![condition(
@@ -55,8 +80,10 @@ async fn the_nearest_come_first() {
     };
     assert_eq!(found(&search(filter).await), [8, 6].map(|id| json!(id)));
     let exact = pb::SearchRequest {
-        params: Some(object(json!({"exact": true, "hnsw_ef": 64, "indexed_only": false,
-            "quantization": {"ignore": true, "rescore": true, "oversampling": 2.0}}))),
+        params: Some(object(
+            json!({"exact": true, "hnsw_ef": 64, "indexed_only": false,
+            "quantization": {"ignore": true, "rescore": true, "oversampling": 2.0}}),
+        )),
         limit: 1,
         ..along(&world, 1.0, 0.0)
     };
@@ -82,7 +109,11 @@ async fn distances_order_as_they_should() {
         };
         let result = world.client().search(request).await.unwrap().into_inner().result;
         assert_eq!(found(&result)[0], json!(best), "{name}");
-        assert!((result[0].score - score).abs() < 1e-5, "{name}: {}", result[0].score);
+        assert!(
+            (result[0].score - score).abs() < 1e-5,
+            "{name}: {}",
+            result[0].score
+        );
     }
     // Stored at length 1.
     let vectors = world.get("Cosine", &[2]).await.remove(0).vectors;
@@ -108,7 +139,13 @@ async fn searches_run_together() {
         collection_name: "c".to_owned(),
         searches: vec![one(1.0, 0.0, 1, true), one(0.0, 1.0, 2, false)],
     };
-    let results = world.client().search_batch(request).await.unwrap().into_inner().results;
+    let results = world
+        .client()
+        .search_batch(request)
+        .await
+        .unwrap()
+        .into_inner()
+        .results;
     assert_eq!(found(&results[0].result), [json!(9)]);
     assert_eq!(found(&results[1].result), [json!(1), json!(2)]);
     let payload = |i: usize| results[i].result[0].point.as_ref().unwrap().payload.is_some();
@@ -117,7 +154,13 @@ async fn searches_run_together() {
     let bad = pb::SearchBatchRequest {
         metadata: world.me(),
         collection_name: "c".to_owned(),
-        searches: vec![one(1.0, 0.0, 1, true), pb::SearchRequest { vector: Some(dense(&[1.0])), ..one(0.0, 0.0, 1, true) }],
+        searches: vec![
+            one(1.0, 0.0, 1, true),
+            pb::SearchRequest {
+                vector: Some(dense(&[1.0])),
+                ..one(0.0, 0.0, 1, true)
+            },
+        ],
     };
     let text = fails(world.client().search_batch(bad).await, Code::InvalidArgument);
     assert!(text.starts_with("searches.1.vector: "), "{text}");
@@ -137,7 +180,12 @@ async fn recommendations_leave_out_their_examples() {
             ..Default::default()
         };
         let mut client = world.client();
-        async move { client.recommend(request).await.map(|answer| answer.into_inner().result) }
+        async move {
+            client
+                .recommend(request)
+                .await
+                .map(|answer| answer.into_inner().result)
+        }
     };
     let result = recommend(&[9], &[1], "").await.unwrap();
     assert_eq!(found(&result), [8, 7].map(|id| json!(id)));
@@ -168,7 +216,12 @@ async fn discovery_heeds_its_context() {
             ..Default::default()
         };
         let mut client = world.client();
-        async move { client.discover(request).await.map(|answer| answer.into_inner().result) }
+        async move {
+            client
+                .discover(request)
+                .await
+                .map(|answer| answer.into_inner().result)
+        }
     };
     let result = discover(Some(5), &[9, 1]).await.unwrap();
     assert_eq!(result.len(), 3);
@@ -186,7 +239,9 @@ async fn discovery_heeds_its_context() {
 async fn pages_go_through_all_points_in_order() {
     let world = world().await;
     let mut by_uuid = point(0, &[1.0, 1.0], json!({}));
-    by_uuid.id = Some(pb::point::Id::StrId("550e8400-e29b-41d4-a716-446655440000".to_owned()));
+    by_uuid.id = Some(pb::point::Id::StrId(
+        "550e8400-e29b-41d4-a716-446655440000".to_owned(),
+    ));
     world.upsert("c", vec![by_uuid]).await;
     let mut seen = Vec::new();
     let mut offset = None;
