@@ -75,7 +75,7 @@ pub(super) fn discover(request: pb::DiscoverPoints) -> Result<Search, Failure> {
     })
 }
 
-pub(super) fn examples(
+fn examples(
     field: &str,
     ids: Vec<pb::PointId>,
     vectors: Vec<pb::Vector>,
