@@ -152,6 +152,9 @@ fn refused(names: Names<'_>, upstream: &Upstream, failure: Failure) -> Error {
             | "ConstraintWithNameAlreadyExists",
         ) => own_words(AlreadyExists),
         (_, "Schema", "IndexNotFound" | "ConstraintNotFound") => own_words(NotFound),
+        (_, "Schema", "IndexDropFailed" | "ConstraintDropFailed") if failure.message.contains("No such") => {
+            own_words(NotFound)
+        }
         (_, "Schema", "TokenNameError" | "IllegalTokenName") => own_words(InvalidArgument),
         (_, "Schema", _) => own_words(FailedPrecondition),
         (

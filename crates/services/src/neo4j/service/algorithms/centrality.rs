@@ -5,7 +5,7 @@ use super::{
         Error,
         projection::{Adjacency, Projection, index},
     },
-    Stop,
+    Stop, rank,
 };
 
 /// Once all scores together change by less, more rounds change nothing.
@@ -13,9 +13,6 @@ const SETTLED: f64 = 1e-12;
 
 /// Exact up to so many nodes; beyond, from so many starting points.
 const STARTS: usize = 5000;
-
-/// Chooses starting points.
-const SEED: u64 = 0x15A_C10D;
 
 /// Scores add up to 1. What has no way out leads everywhere.
 #[allow(clippy::cast_precision_loss)] // Counts of at most a million.
@@ -123,17 +120,10 @@ pub(super) fn betweenness(graph: &Projection, stop: &Stop) -> Result<Vec<f64>, E
 fn starts(nodes: usize) -> Vec<u32> {
     let mut all: Vec<u32> = (0..u32::try_from(nodes).unwrap_or(u32::MAX)).collect();
     if nodes > STARTS {
-        all.sort_by_cached_key(|node| mixed(u64::from(*node) ^ SEED));
+        all.sort_by_cached_key(|node| rank(*node));
         all.truncate(STARTS);
     }
     all
-}
-
-/// The finalizer of SplitMix64.
-fn mixed(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    number ^ (number >> 31)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::{
         Error,
         projection::{Projection, index},
     },
-    Grouping, Stop,
+    Grouping, Stop, rank,
 };
 
 /// Rounds over all nodes, at most: after a few nothing moves any more.
@@ -185,16 +185,18 @@ fn merged(graph: &Weighted, group: &[u32], count: usize) -> Weighted {
     Weighted::new(count, edges.iter().copied(), loops)
 }
 
-/// Raghavan and others, "Near linear time algorithm to detect community structures in large-scale networks" (2007), with the
-/// order and the choice between equals fixed.
+/// Raghavan and others, "Near linear time algorithm to detect community structures in large-scale networks" (2007). The order and
+/// the choice between equals are as good as random, or one group would flood the next, and the same each time.
 fn label_propagation(graph: &Weighted, stop: &Stop) -> Result<Vec<u32>, Error> {
     let nodes = graph.nodes();
     let mut group: Vec<u32> = (0..number(nodes)).collect();
+    let mut order = group.clone();
+    order.sort_by_cached_key(|node| rank(*node));
     let mut shares = Shares::new(nodes);
     for _ in 0..ROUNDS {
         let mut changed = false;
-        for node in 0..nodes {
-            if node % BETWEEN_CHECKS == 0 {
+        for (at, node) in order.iter().map(|node| index(*node)).enumerate() {
+            if at % BETWEEN_CHECKS == 0 {
                 stop.check()?;
             }
             let own = group[node];
@@ -202,7 +204,7 @@ fn label_propagation(graph: &Weighted, stop: &Stop) -> Result<Vec<u32>, Error> {
             let mut best = (shares.weights[index(own)], own);
             for of in &shares.groups {
                 let weight = shares.weights[index(*of)];
-                if weight > best.0 || (weight == best.0 && best.1 != own && *of < best.1) {
+                if weight > best.0 || (weight == best.0 && best.1 != own && rank(*of) < rank(best.1)) {
                     best = (weight, *of);
                 }
             }

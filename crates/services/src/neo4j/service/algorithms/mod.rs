@@ -24,6 +24,9 @@ use super::{
 };
 use crate::neo4j::names::Names;
 
+/// Makes choices that are as good as random, and the same each time.
+const SEED: u64 = 0x15A_C10D;
+
 /// What is computed: a number for each node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Algorithm {
@@ -61,6 +64,15 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// Where a node comes in an order that has nothing to do with its number, and is the same each time. (The finalizer of
+/// SplitMix64.)
+fn rank(node: u32) -> u64 {
+    let number = u64::from(node) ^ SEED;
+    let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
 }
 
 impl Graph {
