@@ -34,6 +34,11 @@ impl World {
         Self::at(Node::start(ServiceKind::Mqtt).await).await
     }
 
+    /// With engines of its own. Replicas share what devices say: those of other tests would hear it too.
+    async fn alone() -> Self {
+        Self::at(Node::alone(ServiceKind::Mqtt).await).await
+    }
+
     async fn at(node: Node) -> Self {
         let channel = node.channel().await;
         Self {
