@@ -1,12 +1,11 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use isa_config::{EngineKind, ServiceKind};
+use isa_config::ServiceKind;
 use isa_proto::mqtt as pb;
-use isa_testkit::Engines;
 use tonic::Code;
 
 use super::{PATIENCE, World, fails, some, until};
-use crate::harness::{Node, open};
+use crate::harness::Node;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_are_registered_listed_changed_and_forgotten() {
@@ -252,15 +251,7 @@ async fn device_messages_are_streamed_as_asked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_outlive_the_service_and_every_replica_knows_them() {
-    let kinds = [EngineKind::Mosquitto, EngineKind::Nats];
-    let engines = tokio::task::spawn_blocking(move || Engines::start(&kinds))
-        .await
-        .unwrap();
-    let engines = Arc::new(engines);
-    let config = open();
-    let replica = || Node::over(ServiceKind::Mqtt, &config, engines.endpoints(), engines.clone());
-    let world = World::at(replica().await).await;
-    let mut other = World::at(replica().await).await;
+    let [world, mut other] = World::pair().await;
     other.user.clone_from(&world.user);
     world.register("d").await;
     let listed = other
