@@ -15,7 +15,7 @@ def listening(w: World, probe: str, got: list[Any], listen: Any, *args: Any, **m
     arrived = threading.Event()
 
     def keep(*message: Any) -> None:
-        found = [value for value in message if isinstance(value, bytes)][0]
+        found = next(value for value in message if isinstance(value, bytes))
         if found == b"probe":
             arrived.set()
         else:

@@ -9,15 +9,16 @@ mod topics;
 mod webhooks;
 mod wire;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use isa_config::ServiceKind;
+use isa_config::{EngineKind, ServiceKind};
 use isa_proto::mqtt::{self as pb, mqtt_service_client::MqttServiceClient};
 use isa_server::Tenant;
+use isa_testkit::Engines;
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 use self::engine::Engine;
-use crate::harness::Node;
+use crate::harness::{Node, open};
 
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +33,24 @@ struct World {
 impl World {
     async fn start() -> Self {
         Self::at(Node::start(ServiceKind::Mqtt).await).await
+    }
+
+    /// With engines of its own. Replicas share what devices say: those of other tests would hear it too.
+    async fn alone() -> Self {
+        Self::at(Node::alone(ServiceKind::Mqtt).await).await
+    }
+
+    /// Two replicas over engines of their own.
+    async fn pair() -> [Self; 2] {
+        let kinds = [EngineKind::Mosquitto, EngineKind::Nats];
+        let engines = tokio::task::spawn_blocking(move || Engines::start(&kinds));
+        let engines = Arc::new(engines.await.expect("the engines"));
+        let config = open();
+        let replica = async || {
+            let node = Node::over(ServiceKind::Mqtt, &config, engines.endpoints(), engines.clone());
+            Self::at(node.await).await
+        };
+        [replica().await, replica().await]
     }
 
     async fn at(node: Node) -> Self {

@@ -377,9 +377,10 @@ impl MqttService for Service {
 
     async fn health_check(
         &self,
-        _: Call,
+        call: Call,
         request: pb::MqttHealthCheckRequest,
     ) -> Result<pb::MqttHealthCheckResponse, Error> {
+        self.mqtt.learn(call.caller().open);
         let health = self.health(request.deep_check).await;
         Ok(pb::MqttHealthCheckResponse {
             healthy: health.is_ok(),

@@ -51,8 +51,8 @@ const ABOUT: &str = "Isa-Delivery";
 /// Deliveries that wait for one webhook; further ones count as failed. So one dead receiver cannot fill the queue.
 const MAX_OF_WEBHOOK: i64 = 1000;
 
-/// Bytes of the whole queue.
-const MAX_BYTES: i64 = 4 << 30;
+/// Bytes of the whole queue, which NATS sets aside.
+const MAX_BYTES: i64 = 512 << 20;
 
 /// Deliveries that may be out or in a pause: those of at least 60 dead receivers.
 const MAX_OUT: i64 = 65_536;

@@ -25,7 +25,7 @@ const MAX_TEXT: usize = 255;
 const SILENCE: u64 = 5 * 60 * 1000;
 
 /// A record is written so often at most while nothing but counts has changed, in milliseconds.
-const WRITE_EVERY: u64 = 10_000;
+const WRITE_EVERY: u64 = 5_000;
 
 /// Devices whose news wait to be written.
 const MAX_NEWS: usize = 100_000;

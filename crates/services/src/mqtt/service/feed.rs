@@ -1,7 +1,8 @@
 //! What devices say: heartbeats and figures, webhooks, and callers that listen.
 //!
-//! The replicas share one subscription for what is done once (heartbeats, figures, webhooks); each listens for itself to
-//! the devices of tenants that have listeners here.
+//! The replicas share one subscription for what is done once (heartbeats, figures, webhooks), over a connection whose
+//! session ends with it: Mosquitto would give a share of the messages to a replica that is gone, for as long as it keeps its
+//! session. Each replica listens for itself to the devices of tenants that have listeners here.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -243,7 +244,7 @@ impl Mqtt {
             id,
             outlet,
         };
-        self.device_link
+        self.work
             .subscribe(vec![Wanted {
                 filter: names.devices(),
                 qos: QoS::ExactlyOnce,
@@ -309,39 +310,46 @@ impl Drop for Overhearing {
             listeners.remove(&self.slug);
             // Under the lock: who comes next subscribes after it.
             let filter = Names::of(&self.slug).devices();
-            self.mqtt.device_link.leave(vec![filter]);
+            self.mqtt.work.leave(vec![filter]);
         }
     }
 }
 
-/// Subscribes to what other replicas connect and, if that is of use, to the devices of all tenants. The link keeps both.
-pub(super) async fn follow(link: Weak<Link>, with_devices: bool) {
+/// What other replicas connect.
+pub(super) fn takeovers() -> Wanted {
+    wanted(&format!("{TAKEOVERS}+"), TAKEN)
+}
+
+/// What the devices of all tenants say.
+pub(super) fn devices() -> Wanted {
+    wanted(DEVICES, SHARED)
+}
+
+fn wanted(filter: &str, id: u32) -> Wanted {
+    Wanted {
+        filter: filter.to_owned(),
+        qos: QoS::AtLeastOnce,
+        id,
+        retained: Retained::None,
+    }
+}
+
+/// Subscribes as soon as there is a connection; the link keeps it from then on. Ends with the link.
+pub(super) async fn subscribe(link: Weak<Link>, wanted: Wanted) {
     let Some(mut phases) = link.upgrade().map(|link| link.phases()) else {
         return;
     };
     loop {
         let is_up = phases
             .wait_for(|phase| matches!(phase, Phase::Up { .. } | Phase::Ended))
-            .await;
-        if !is_up.is_ok_and(|phase| matches!(*phase, Phase::Up { .. })) {
-            return;
-        }
-        let Some(link) = link.upgrade() else {
+            .await
+            .is_ok_and(|phase| matches!(*phase, Phase::Up { .. }));
+        let Some(link) = link.upgrade().filter(|_| is_up) else {
             return;
         };
-        let wanted = |filter: &str, id| Wanted {
-            filter: filter.to_owned(),
-            qos: QoS::AtLeastOnce,
-            id,
-            retained: Retained::None,
-        };
-        let mut both = vec![wanted(&format!("{TAKEOVERS}+"), TAKEN)];
-        if with_devices {
-            both.push(wanted(DEVICES, SHARED));
-        }
-        match link.subscribe(both).await {
+        match link.subscribe(vec![wanted.clone()]).await {
             Ok(()) => return,
-            Err(error) => tracing::debug!(%error, "devices are not heard yet"),
+            Err(error) => tracing::debug!(%error, filter = wanted.filter, "not subscribed yet"),
         }
         drop(link);
         tokio::time::sleep(AGAIN).await;

@@ -23,7 +23,7 @@ const KEPT: u64 = 7 * 24 * 60;
 const MAX_PIECES: usize = 50_000;
 
 /// How often pieces are written.
-pub(super) const WRITE_EVERY: Duration = Duration::from_secs(30);
+pub(super) const WRITE_EVERY: Duration = Duration::from_secs(10);
 
 /// The figures of a minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -70,7 +70,7 @@ pub(crate) struct Mqtt {
     sessions: Arc<Sessions>,
     traffic: Traffic,
     /// What is asked and answered.
-    work: Link,
+    work: Arc<Link>,
     looks: Looks,
     topics: Arc<Topics>,
     /// What `topics` hears; kept for as long as the service is.
@@ -112,18 +112,16 @@ impl Mqtt {
             let (asking, hearing) = (mqtt.clone(), mqtt.clone());
             let work = Link::open(
                 address.clone(),
+                // What comes meanwhile is there after a loss.
                 introduction("work", Duration::from_secs(60)),
-                Box::new(move |publish, _| {
-                    if let Some(mqtt) = asking.upgrade() {
-                        mqtt.looks.take(publish);
-                    }
-                    true
+                Box::new(move |publish, mark| {
+                    let mqtt = asking.upgrade();
+                    mqtt.is_none_or(|mqtt| mqtt.looks.take(&publish) || mqtt.hear(publish, mark))
                 }),
             );
             let device_link = Link::open(
                 address.clone(),
-                // What comes meanwhile is there after a loss.
-                introduction("devices", Duration::from_secs(300)),
+                introduction("devices", Duration::ZERO),
                 Box::new(move |publish, mark| hearing.upgrade().is_none_or(|mqtt| mqtt.hear(publish, mark))),
             );
             let topics_link = topics.watch(address.clone(), format!("isa-own-topics-{replica}"));
@@ -131,7 +129,7 @@ impl Mqtt {
                 address,
                 sessions: Arc::default(),
                 traffic: Traffic::default(),
-                work,
+                work: Arc::new(work),
                 looks: Looks::default(),
                 topics,
                 topics_link: Arc::new(topics_link),
@@ -151,10 +149,7 @@ impl Mqtt {
             Arc::clone(&mqtt.topics),
             Arc::downgrade(&mqtt.topics_link),
         ));
-        tokio::spawn(feed::follow(
-            Arc::downgrade(&mqtt.device_link),
-            mqtt.store.is_some(),
-        ));
+        tokio::spawn(feed::subscribe(Arc::downgrade(&mqtt.work), feed::takeovers()));
         if let Some(store) = &mqtt.store {
             let weak = || Arc::downgrade(store);
             let devices = Arc::downgrade(&mqtt.devices.mirror);
@@ -163,6 +158,10 @@ impl Mqtt {
             tokio::spawn(Mirror::follow(webhooks, weak(), |store| &store.webhooks));
             let replicas = Arc::downgrade(&mqtt.replicas.mirror);
             tokio::spawn(Mirror::follow(replicas, weak(), |store| &store.replicas));
+            tokio::spawn(feed::subscribe(
+                Arc::downgrade(&mqtt.device_link),
+                feed::devices(),
+            ));
             tokio::spawn(Self::queue_all(Arc::downgrade(&mqtt), waiting));
             tokio::spawn(Self::deliver(Arc::downgrade(&mqtt)));
             tokio::spawn(Self::write(Arc::downgrade(&mqtt)));

@@ -22,6 +22,9 @@ use crate::mqtt::names::{Names, OWN};
 /// Looks at once: less than the broker may have in flight to us.
 const AT_ONCE: usize = 64;
 
+/// The first id of a look: subscriptions that stay have lower ones.
+const FIRST: u32 = 1000;
+
 /// Who waits for a message under which subscription.
 pub(super) struct Looks {
     last: AtomicU32,
@@ -49,7 +52,7 @@ struct Look<'a> {
 impl Looks {
     fn begin(&self) -> Look<'_> {
         // Ids of 28 bits that come round after 200 million looks.
-        let id = self.last.fetch_add(1, Relaxed) % 200_000_000 + 1;
+        let id = self.last.fetch_add(1, Relaxed) % 200_000_000 + FIRST;
         let (sender, message) = mpsc::channel(1);
         self.waiting.lock().insert(id, sender);
         Look {
@@ -59,20 +62,24 @@ impl Looks {
         }
     }
 
-    /// Takes a message of the broker's.
-    pub(super) fn take(&self, publish: Publish) {
+    /// Takes a message of the broker's, if it is for a look.
+    pub(super) fn take(&self, publish: &Publish) -> bool {
         let ids = publish
             .properties
             .as_ref()
-            .map(|it| it.subscription_identifiers.clone());
-        for id in ids.unwrap_or_default() {
-            let waiting = u32::try_from(id)
-                .ok()
-                .and_then(|id| self.waiting.lock().get(&id).cloned());
-            if let Some(waiting) = waiting {
+            .map(|it| it.subscription_identifiers.as_slice());
+        let ids = ids
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|id| u32::try_from(*id).ok());
+        let mut is_ours = false;
+        for id in ids.filter(|id| *id >= FIRST) {
+            is_ours = true;
+            if let Some(waiting) = self.waiting.lock().get(&id) {
                 let _ = waiting.try_send(publish.clone());
             }
         }
+        is_ours
     }
 }
 

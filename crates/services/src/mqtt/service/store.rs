@@ -105,10 +105,11 @@ impl Store {
         Ok(Self {
             jetstream: jetstream::new(client.clone()),
             client,
-            devices: Bucket::new("isa-mqtt-devices", Duration::ZERO, 4 << 30),
-            webhooks: Bucket::new("isa-mqtt-webhooks", Duration::ZERO, 1 << 30),
-            replicas: Bucket::new("isa-mqtt-replicas", hour * 48, 1 << 30),
-            metrics: Bucket::new("isa-mqtt-metrics", hour * 24 * 8, 4 << 30),
+            // NATS sets this much aside, of the 10 GB that it has for all tenants' streams.
+            devices: Bucket::new("isa-mqtt-devices", Duration::ZERO, 256 << 20),
+            webhooks: Bucket::new("isa-mqtt-webhooks", Duration::ZERO, 64 << 20),
+            replicas: Bucket::new("isa-mqtt-replicas", hour * 48, 64 << 20),
+            metrics: Bucket::new("isa-mqtt-metrics", hour * 24 * 8, 512 << 20),
         })
     }
 

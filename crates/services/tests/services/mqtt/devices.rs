@@ -117,7 +117,7 @@ async fn devices_are_registered_listed_changed_and_forgotten() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_are_heartbeats_and_figures() {
-    let world = World::start().await;
+    let world = World::alone().await;
     let mut engine = world.engine().await;
     world.register("d").await;
     let before = world.device("d").await;
@@ -251,8 +251,7 @@ async fn device_messages_are_streamed_as_asked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_outlive_the_service_and_every_replica_knows_them() {
-    let world = World::start().await;
-    let mut other = World::at(Node::start(ServiceKind::Mqtt).await).await;
+    let [world, mut other] = World::pair().await;
     other.user.clone_from(&world.user);
     world.register("d").await;
     let listed = other

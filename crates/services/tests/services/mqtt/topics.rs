@@ -255,7 +255,7 @@ async fn topics_are_validated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_of_the_tenant() {
-    let world = World::start().await;
+    let world = World::alone().await;
     world.register("d-1").await;
     let session = world.connect("c").await;
     let mut stream = world.subscribe(&session, "#").await;

@@ -1,7 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hmac::{Hmac, Mac};
-use isa_config::ServiceKind;
 use isa_proto::mqtt as pb;
 use parking_lot::Mutex;
 use sha2::Sha256;
@@ -13,7 +12,6 @@ use tokio::{
 use tonic::Code;
 
 use super::{PATIENCE, World, fails, until};
-use crate::harness::Node;
 
 /// What a receiver got: its head, in lower case, and its body.
 struct Got {
@@ -128,9 +126,18 @@ async fn listed(world: &World) -> Vec<pb::WebhookInfo> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_delivered_once_signed_and_tried_again() {
-    let world = World::start().await;
-    // Another replica shares the work.
-    let _other = Node::start(ServiceKind::Mqtt).await;
+    // Another replica shares the work, and knows by a call that it is open.
+    let [world, other] = World::pair().await;
+    let health = pb::MqttHealthCheckRequest::default();
+    assert!(
+        other
+            .client()
+            .health_check(health)
+            .await
+            .unwrap()
+            .into_inner()
+            .healthy
+    );
     let mut receiver = Receiver::start(&["500 No", "302 Found\r\nlocation: http://127.0.0.1:1/"]).await;
     let mut request = hook(&world, &receiver.url);
     request.message_types = vec![pb::DeviceMessageType::DeviceMessageTelemetry.into()];
@@ -180,7 +187,7 @@ async fn a_message_is_delivered_once_signed_and_tried_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_that_is_gone_gets_nothing() {
-    let world = World::start().await;
+    let world = World::alone().await;
     let mut receiver = Receiver::start(&[]).await;
     let gone = register(&world, hook(&world, &receiver.url)).await;
     let left = register(&world, hook(&world, &receiver.url)).await;
