@@ -53,7 +53,7 @@ def push_log(w: World) -> None:
     same(w.client.push_log("x" * 300_000), None, "beyond 256 KiB")
     same(w.client.push_log("x", timestamp=ago(days=8)), None, "too old")
     same(w.client.push_log("x", timestamp=ago(hours=-1)), None, "too far ahead")
-    same(w.client.push_log("x", {"service": "api"}, ago(hours=6)), None, "too far behind its stream")
+    same(w.client.push_log("x", {"service": "api", "odd": TEXT}, ago(hours=6)), None, "too far behind its stream")
 
 
 @case("PushSimpleLog")

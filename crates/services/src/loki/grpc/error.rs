@@ -29,7 +29,7 @@ pub(super) fn told(upstream: &Upstream, error: service::Error) -> Error {
         ),
         Loki::TimedOut => Error::new(
             ErrorCode::DeadlineExceeded,
-            "there was no answer in time; ask for a shorter time or more exact labels; a write may have happened",
+            "there was no answer in time; a write may have happened all the same, a query needs a shorter time or more exact labels",
         ),
         Loki::Down(why) => upstream.failed(why.to_string()),
         Loki::Unexpected(why) => Error::internal(why.to_string()),

@@ -239,8 +239,10 @@ impl Running {
             };
         }
         let piece = self.piece(writer.finish(), true);
-        if pieces.send(Ok(piece)).await.is_ok() {
+        // Completed before the caller reads so, and not if it has gone.
+        if let Ok(place) = pieces.reserve().await {
             self.progress.end(State::Completed, String::new());
+            place.send(Ok(piece));
         }
     }
 
