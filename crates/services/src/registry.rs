@@ -36,8 +36,5 @@ pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstrea
         ServiceKind::Postgres => postgres::mount(endpoint),
         ServiceKind::Qdrant => qdrant::mount(endpoint),
         ServiceKind::Neo4j => neo4j::mount(endpoint),
-        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Neo4j => {
-            Err(StartError::NotBuilt(kind))
-        }
     }
 }

@@ -81,6 +81,5 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Mqtt => mqtt::cases(platform).await,
         ServiceKind::Loki => loki::cases(platform).await,
         ServiceKind::Duckdb => duckdb::cases(platform).await,
-        ServiceKind::Duckdb | ServiceKind::Mqtt | ServiceKind::Loki | ServiceKind::Neo4j => Ok(Vec::new()),
     }
 }
