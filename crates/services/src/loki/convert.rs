@@ -21,7 +21,7 @@ const OLDEST: i64 = 7 * DAY;
 const AHEAD: i64 = 600 * SECOND;
 
 /// The first time that is asked about: Loki reads short numbers as seconds.
-const FIRST: i64 = 365 * DAY;
+pub(crate) const FIRST: i64 = 365 * DAY;
 
 /// The longest time that is asked about at once.
 pub(crate) const MAX_WINDOW: i64 = 30 * DAY;

@@ -13,7 +13,7 @@ use super::{
     logql::{Comparison, Figure, Selector},
 };
 use crate::loki::{
-    convert::{self, DAY, MAX_WINDOW, Window},
+    convert::{self, DAY, FIRST, MAX_WINDOW, Window},
     names::{Labels, Names},
 };
 
@@ -211,6 +211,9 @@ pub(crate) fn deletion(start: Option<i64>, end: Option<i64>) -> Result<Window, E
         start: start.unwrap_or_default(),
         end: end.unwrap_or(now).min(now),
     };
+    if window.end < FIRST {
+        return Err(Error::invalid("end", "is before 1971"));
+    }
     if window.end - window.start < 1_000_000 {
         return Err(Error::invalid(
             "end",
