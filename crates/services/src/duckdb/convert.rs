@@ -32,9 +32,9 @@ fn param(name: &str, value: pb::Value) -> Result<Param, Error> {
         Some(Kind::DoubleValue(number)) => Param::Double(number),
         Some(Kind::BoolValue(truth)) => Param::Bool(truth),
         Some(Kind::BytesValue(bytes)) => Param::Bytes(bytes.to_vec()),
-        Some(Kind::TimestampValue(time)) => Param::Time(micros(time).map_err(|why| wrong(why))?),
+        Some(Kind::TimestampValue(time)) => Param::Time(micros(time).map_err(wrong)?),
         Some(Kind::StructValue(fields)) => {
-            let json = object(fields, 0).map_err(|why| wrong(why))?;
+            let json = object(fields, 0).map_err(wrong)?;
             Param::Text(json.to_string())
         }
     })
@@ -52,7 +52,7 @@ fn micros(time: Timestamp) -> Result<i64, &'static str> {
 
 fn object(fields: Struct, depth: usize) -> Result<serde_json::Value, &'static str> {
     let fields = fields.fields.into_iter();
-    let fields = fields.map(|(name, value)| Ok((name, json(value, depth + 1)?)));
+    let fields = fields.map(|(name, value)| Ok::<_, &'static str>((name, json(value, depth + 1)?)));
     Ok(serde_json::Value::Object(fields.collect::<Result<_, _>>()?))
 }
 

@@ -242,11 +242,17 @@ fn check_type(connection: &Connection, index: usize, column: &NewColumn) -> Resu
     let kind = &column.kind;
     // Parsed as a type: alone in a cast.
     sql::expression("data_type", kind)
-        .and_then(|()| Ok(drop(connection.prepare(&format!("SELECT CAST(NULL AS {kind}\n)"))?)))
+        .and_then(|()| {
+            let cast = format!("SELECT CAST(NULL AS {kind}\n)");
+            connection.prepare(&cast).map(drop).map_err(Error::from)
+        })
         .map_err(|error| wrong("data_type", error))?;
     if !column.default.is_empty() {
         sql::expression("default_value", &column.default)
-            .and_then(|()| Ok(drop(connection.prepare(&format!("SELECT (\n{}\n)", column.default))?)))
+            .and_then(|()| {
+                let select = format!("SELECT (\n{}\n)", column.default);
+                connection.prepare(&select).map(drop).map_err(Error::from)
+            })
             .map_err(|error| wrong("default_value", error))?;
     }
     Ok(())
@@ -321,7 +327,7 @@ fn tables(connection: &Connection, only: &str) -> Result<Vec<Table>, Error> {
 
 /// The columns, and the bytes on disk.
 fn fill(connection: &Connection, tables: &mut [Table]) -> Result<(), Error> {
-    let only = match tables {
+    let only = match &*tables {
         [one] => format!("AND table_name = {}", literal(&one.name)),
         _ => String::new(),
     };
@@ -401,7 +407,7 @@ fn column_stats(
     let sql = format!("SELECT {} FROM {}", parts.join(", "), table.sql());
     let row = gather(connection, &sql, &Params::new(), 1)?.rows.pop().unwrap_or_default();
     let mut cells = row.into_iter();
-    let mut number = |cells: &mut std::vec::IntoIter<Cell>| match cells.next() {
+    let number = |cells: &mut std::vec::IntoIter<Cell>| match cells.next() {
         Some(Cell::Int(number)) => u64::try_from(number).unwrap_or_default(),
         _ => 0,
     };
@@ -433,5 +439,5 @@ fn many<T>(
 ) -> Result<Vec<T>, Error> {
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }

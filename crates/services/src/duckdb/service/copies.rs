@@ -87,6 +87,8 @@ impl Duck {
 
     /// Copies what was written since the last copy, and notes what the database has.
     pub(super) async fn save(&self, open: &Arc<Open>) -> Result<(), Error> {
+        // One at a time; who waited may have nothing left to do.
+        let still = open.still.lock().await;
         if open.unsaved().is_none() || open.is_closed() {
             return Ok(());
         }
@@ -106,14 +108,13 @@ impl Duck {
             open.saved(writes);
             return Ok(());
         }
-        let still = open.still.lock().await;
         let number = meta.copy.as_ref().map_or(0, |copy| copy.number) + 1;
         let bucket = self.place(&key, &meta.bucket).await?;
         // Of another epoch under another name: a replica that lost the lease in the middle does no harm.
         let object = key.copy(!meta.bucket.is_empty(), &format!("{}-{number}", meta.epoch));
         let file = open.folder.join(COPY);
         let copied = self.copy_to(open, &file, names::at(&bucket, &object)).await;
-        let _ = fs::remove_file(&file);
+        let _ = tokio::fs::remove_file(&file).await;
         let (writes, length, sha256) = copied?;
         drop(still);
         let (note, epoch) = (
@@ -128,7 +129,7 @@ impl Duck {
         let old = self
             .0
             .registry
-            .update(&key.slug, &key.id, move |meta| {
+            .update(&key.slug, &key.id, |meta| {
                 if meta.epoch != epoch {
                     return None;
                 }
@@ -138,6 +139,7 @@ impl Duck {
             .await?;
         open.saved(writes);
         if let (Some(old), Some(store)) = (old, &self.0.store)
+            && old.key != note.key
             && let Err(error) = store.delete(names::at(&bucket, &old.key)).await
         {
             tracing::info!(%error, "an older copy of a database stays");
@@ -212,20 +214,26 @@ impl Duck {
     /// Brings a database's file to this replica, if another may have written since this one had it.
     pub(super) async fn bring(&self, key: &Key, meta: &Meta) -> Result<(), Error> {
         let folder = key.folder(&self.0.root);
-        fs::create_dir_all(&folder)?;
+        tokio::fs::create_dir_all(&folder).await?;
         if self.0.leases.is_none() {
             return Ok(());
         }
         let note = folder.join(EPOCH);
-        let here = fs::read_to_string(&note).ok().and_then(|text| text.parse::<u64>().ok());
-        if here != Some(meta.epoch) || !open::data_file(&folder).exists() {
+        let here = tokio::fs::read_to_string(&note).await.ok();
+        let here = here.and_then(|text| text.parse::<u64>().ok());
+        let there = tokio::fs::try_exists(open::data_file(&folder)).await?;
+        if here != Some(meta.epoch) || !there {
             match &meta.copy {
                 Some(copy) => {
                     let bucket = names::bucket(&key.slug, &meta.bucket)?;
                     self.bring_copy(names::at(&bucket, &copy.key), &copy.sha256, &folder).await?;
                 }
                 // There was no copy yet.
-                None => open::remove_data(&folder)?,
+                None => {
+                    let folder = folder.clone();
+                    let removed = spawn_blocking(move || open::remove_data(&folder)).await;
+                    removed.map_err(Error::internal)??;
+                }
             }
         }
         let old = meta.epoch;
@@ -239,8 +247,7 @@ impl Duck {
             })
             .await?;
         let epoch = epoch.ok_or(Error::Elsewhere("another replica was just given the database; try again"))?;
-        fs::write(note, epoch.to_string())?;
-        Ok(())
+        Ok(tokio::fs::write(note, epoch.to_string()).await?)
     }
 
     async fn bring_copy(&self, at: At<'_>, sha256: &str, folder: &Path) -> Result<(), Error> {
@@ -264,7 +271,7 @@ impl Duck {
             .map_err(Error::internal)?
         }
         .await;
-        let _ = fs::remove_file(&brought);
+        let _ = tokio::fs::remove_file(&brought).await;
         result
     }
 
@@ -294,7 +301,7 @@ impl Duck {
         let object = key.backup(!meta.bucket.is_empty(), &name);
         let file = open.folder.join(COPY);
         let copied = self.copy_to(open, &file, names::at(&bucket, &object)).await;
-        let _ = fs::remove_file(&file);
+        let _ = tokio::fs::remove_file(&file).await;
         let (_, bytes, sha256) = copied?;
         let note = BackupNote {
             bucket: meta.bucket,
@@ -344,18 +351,18 @@ impl Duck {
         let bucket = names::bucket(tenant.slug(), &note.bucket)?;
         let id = names::new_id();
         let folder = Key::new(tenant, &id).folder(&self.0.root);
-        fs::create_dir_all(&folder)?;
+        tokio::fs::create_dir_all(&folder).await?;
         let made = async {
             self.bring_copy(names::at(&bucket, &note.key), &note.sha256, &folder).await?;
             // Epoch 0 is what a new database begins with: this file is it.
-            fs::write(folder.join(EPOCH), "0")?;
+            tokio::fs::write(folder.join(EPOCH), "0").await?;
             new.settings = note.settings;
             new.bucket = note.bucket;
             self.add(tenant, id.clone(), new, note.bytes).await
         }
         .await;
         if made.is_err() {
-            let _ = fs::remove_dir_all(&folder);
+            let _ = tokio::fs::remove_dir_all(&folder).await;
         }
         made?;
         Ok(id)

@@ -177,7 +177,7 @@ fn read_options(known: &[(&'static str, Kind)], given: &Options) -> Result<Vec<(
     let mut read = Vec::with_capacity(given.len());
     for (name, value) in given {
         let field = || format!("options.{name}");
-        let Some((known, kind)) = known.iter().find(|(known, _)| known == name) else {
+        let Some((known, kind)) = known.iter().find(|(known, _)| *known == name.as_str()) else {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
             return Err(invalid(
                 field(),

@@ -27,7 +27,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use isa_server::Tenant;
@@ -58,6 +58,9 @@ use self::{
 };
 use super::names::{self, Key};
 use crate::minio::Store;
+
+/// How long a call waits, several times, for a database that nobody uses any more.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Clones are the same one.
 #[derive(Clone)]
@@ -278,10 +281,11 @@ impl Duck {
                 });
                 idle.min_by_key(|(used, _)| *used)
             };
-            let Some((_, victim)) = victim else {
-                return Err(Error::Busy);
-            };
-            self.close(&victim).await;
+            match victim {
+                Some((_, victim)) => drop(self.close(&victim).await),
+                // All are in use: in a moment one may not be.
+                None => tokio::time::sleep(MOMENT).await,
+            }
         }
         Err(Error::Busy)
     }
