@@ -95,7 +95,9 @@ impl Duck {
         let key = open.key.clone();
         let meta = self.0.registry.find(&key.slug, &key.id).await?;
         let counting = Arc::clone(open);
-        let (tables, bytes) = spawn_blocking(move || counting.summary()).await.map_err(Error::internal)??;
+        let (tables, bytes) = spawn_blocking(move || counting.summary())
+            .await
+            .map_err(Error::internal)??;
         let accessed = now();
         if self.0.store.is_none() {
             let writes = open.writes();
@@ -173,7 +175,13 @@ impl Duck {
         Ok(bucket)
     }
 
-    pub(super) async fn upload(&self, file: &Path, at: At<'_>, length: u64, content_type: &str) -> Result<(), Error> {
+    pub(super) async fn upload(
+        &self,
+        file: &Path,
+        at: At<'_>,
+        length: u64,
+        content_type: &str,
+    ) -> Result<(), Error> {
         let new = NewObject {
             content_type: content_type.to_owned(),
             length: Some(length),
@@ -193,7 +201,10 @@ impl Duck {
 
     /// Writes an object to a file, and says its length.
     pub(super) async fn download(&self, at: At<'_>, file: &Path) -> Result<u64, Error> {
-        let whole = Range { first: 0, length: None };
+        let whole = Range {
+            first: 0,
+            length: None,
+        };
         let mut object = Box::pin(self.store()?.get(at, whole)).await?;
         let mut length = 0;
         let mut to = tokio::fs::File::create(file).await?;
@@ -226,7 +237,8 @@ impl Duck {
             match &meta.copy {
                 Some(copy) => {
                     let bucket = names::bucket(&key.slug, &meta.bucket)?;
-                    self.bring_copy(names::at(&bucket, &copy.key), &copy.sha256, &folder).await?;
+                    self.bring_copy(names::at(&bucket, &copy.key), &copy.sha256, &folder)
+                        .await?;
                 }
                 // There was no copy yet.
                 None => {
@@ -246,7 +258,9 @@ impl Duck {
                 ours.then_some(meta.epoch)
             })
             .await?;
-        let epoch = epoch.ok_or(Error::Elsewhere("another replica was just given the database; try again"))?;
+        let epoch = epoch.ok_or(Error::Elsewhere(
+            "another replica was just given the database; try again",
+        ))?;
         Ok(tokio::fs::write(note, epoch.to_string()).await?)
     }
 
@@ -260,7 +274,9 @@ impl Duck {
             let (file, folder, sha256) = (brought.clone(), folder.to_owned(), sha256.to_owned());
             spawn_blocking(move || {
                 if checksum(&file)?.1 != sha256 {
-                    return Err(Error::Damaged("the copy in object storage was changed by another"));
+                    return Err(Error::Damaged(
+                        "the copy in object storage was changed by another",
+                    ));
                 }
                 open::check_file(&file)?;
                 open::remove_data(&folder)?;
@@ -343,7 +359,10 @@ impl Duck {
             }
             other => other,
         };
-        let note = self.read_small(names::at(&own, &note_key)).await.map_err(absent)?;
+        let note = self
+            .read_small(names::at(&own, &note_key))
+            .await
+            .map_err(absent)?;
         let note: BackupNote = serde_json::from_slice(&note).map_err(Error::internal)?;
         if self.0.registry.find(tenant.slug(), &new.name).await.is_ok() {
             return Err(Error::Exists(format!("database {:?}", new.name)));
@@ -353,7 +372,8 @@ impl Duck {
         let folder = Key::new(tenant, &id).folder(&self.0.root);
         tokio::fs::create_dir_all(&folder).await?;
         let made = async {
-            self.bring_copy(names::at(&bucket, &note.key), &note.sha256, &folder).await?;
+            self.bring_copy(names::at(&bucket, &note.key), &note.sha256, &folder)
+                .await?;
             // Epoch 0 is what a new database begins with: this file is it.
             tokio::fs::write(folder.join(EPOCH), "0").await?;
             new.settings = note.settings;
@@ -369,7 +389,10 @@ impl Duck {
     }
 
     async fn read_small(&self, at: At<'_>) -> Result<Vec<u8>, Error> {
-        let whole = Range { first: 0, length: None };
+        let whole = Range {
+            first: 0,
+            length: None,
+        };
         let mut object = Box::pin(self.store()?.get(at, whole)).await?;
         let mut text = Vec::new();
         while let Some(piece) = object.next().await? {
@@ -397,7 +420,10 @@ impl Duck {
 /// Microseconds since 1970.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or_default()
+    since
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or_default()
 }
 
 /// Length and SHA-256. Blocks.
