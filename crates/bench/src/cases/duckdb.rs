@@ -5,10 +5,9 @@ use std::sync::Arc;
 use duckdb::Connection;
 use futures::TryStreamExt;
 use isa_config::ServiceKind;
-use isa_proto::{
-    duckdb::{
-        CreateDatabaseRequest, ExecuteQueryRequest, ExecuteStatementRequest, duck_db_service_client::DuckDbServiceClient,
-    },
+use isa_proto::duckdb::{
+    CreateDatabaseRequest, ExecuteQueryRequest, ExecuteStatementRequest,
+    duck_db_service_client::DuckDbServiceClient,
 };
 use tokio::task::spawn_blocking;
 
@@ -88,11 +87,14 @@ pub(crate) async fn cases(platform: &Platform) -> anyhow::Result<Vec<Case>> {
     let arrow = {
         let (channels, request) = (Arc::clone(&channels), request(ALL));
         operation(move |caller| {
-            let mut client = DuckDbServiceClient::new(channels.of(caller)).max_decoding_message_size(64 << 20);
+            let mut client =
+                DuckDbServiceClient::new(channels.of(caller)).max_decoding_message_size(64 << 20);
             let request = request.clone();
             async move {
                 let chunks = client.execute_query_arrow(request).await?.into_inner();
-                let rows = chunks.try_fold(0, |rows, chunk| async move { Ok(rows + chunk.row_count) }).await?;
+                let rows = chunks
+                    .try_fold(0, |rows, chunk| async move { Ok(rows + chunk.row_count) })
+                    .await?;
                 anyhow::ensure!(u64::try_from(rows)? == ROWS, "{rows} rows");
                 Ok(16 * ROWS)
             }
@@ -101,20 +103,49 @@ pub(crate) async fn cases(platform: &Platform) -> anyhow::Result<Vec<Case>> {
     let rows = {
         let (channels, request) = (Arc::clone(&channels), request(ALL));
         operation(move |caller| {
-            let mut client = DuckDbServiceClient::new(channels.of(caller)).max_decoding_message_size(64 << 20);
+            let mut client =
+                DuckDbServiceClient::new(channels.of(caller)).max_decoding_message_size(64 << 20);
             let request = request.clone();
             async move {
                 let chunks = client.execute_query_stream(request).await?.into_inner();
-                let rows = chunks.try_fold(0, |rows, chunk| async move { Ok(rows + chunk.rows.len() as u64) }).await?;
+                let rows = chunks
+                    .try_fold(0, |rows, chunk| async move { Ok(rows + chunk.rows.len() as u64) })
+                    .await?;
                 anyhow::ensure!(rows == ROWS, "{rows} rows");
                 Ok(16 * ROWS)
             }
         })
     };
     Ok(vec![
-        Case::new(KIND, "ExecuteQuery, one row of a million", None, of_library(ONE, 0), of_service(ONE)),
-        Case::new(KIND, "ExecuteQuery, sum of a million", None, of_library(SUM, 0), of_service(SUM)),
-        Case::new(KIND, "ExecuteQueryArrow, a million rows", None, of_library(ALL, 16 * ROWS), arrow).at_most(2),
-        Case::new(KIND, "ExecuteQueryStream, a million rows", None, of_library(ALL, 16 * ROWS), rows).at_most(2),
+        Case::new(
+            KIND,
+            "ExecuteQuery, one row of a million",
+            None,
+            of_library(ONE, 0),
+            of_service(ONE),
+        ),
+        Case::new(
+            KIND,
+            "ExecuteQuery, sum of a million",
+            None,
+            of_library(SUM, 0),
+            of_service(SUM),
+        ),
+        Case::new(
+            KIND,
+            "ExecuteQueryArrow, a million rows",
+            None,
+            of_library(ALL, 16 * ROWS),
+            arrow,
+        )
+        .at_most(2),
+        Case::new(
+            KIND,
+            "ExecuteQueryStream, a million rows",
+            None,
+            of_library(ALL, 16 * ROWS),
+            rows,
+        )
+        .at_most(2),
     ])
 }

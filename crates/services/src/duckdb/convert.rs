@@ -8,9 +8,7 @@ use isa_proto::{
     prost_types::{self, Struct, Timestamp, value::Kind as Json},
 };
 
-use super::service::{
-    Cell, Column, ColumnStats, Error, Param, Params, Summary, Table, invalid,
-};
+use super::service::{Cell, Column, ColumnStats, Error, Param, Params, Summary, Table, invalid};
 
 /// The years 1 to 9999, as a Timestamp may be, in seconds.
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -20,7 +18,9 @@ const MAX_DEPTH: usize = 64;
 
 pub(super) fn params(given: impl IntoIterator<Item = (String, pb::Value)>) -> Result<Params, Error> {
     let given = given.into_iter();
-    given.map(|(name, value)| Ok((name.clone(), param(&name, value)?))).collect()
+    given
+        .map(|(name, value)| Ok((name.clone(), param(&name, value)?)))
+        .collect()
 }
 
 fn param(name: &str, value: pb::Value) -> Result<Param, Error> {
@@ -32,9 +32,9 @@ fn param(name: &str, value: pb::Value) -> Result<Param, Error> {
         Some(Kind::DoubleValue(number)) => Param::Double(number),
         Some(Kind::BoolValue(truth)) => Param::Bool(truth),
         Some(Kind::BytesValue(bytes)) => Param::Bytes(bytes.to_vec()),
-        Some(Kind::TimestampValue(time)) => Param::Time(micros(time).map_err(|why| wrong(why))?),
+        Some(Kind::TimestampValue(time)) => Param::Time(micros(time).map_err(wrong)?),
         Some(Kind::StructValue(fields)) => {
-            let json = object(fields, 0).map_err(|why| wrong(why))?;
+            let json = object(fields, 0).map_err(wrong)?;
             Param::Text(json.to_string())
         }
     })
@@ -52,7 +52,7 @@ fn micros(time: Timestamp) -> Result<i64, &'static str> {
 
 fn object(fields: Struct, depth: usize) -> Result<serde_json::Value, &'static str> {
     let fields = fields.fields.into_iter();
-    let fields = fields.map(|(name, value)| Ok((name, json(value, depth + 1)?)));
+    let fields = fields.map(|(name, value)| Ok::<_, &'static str>((name, json(value, depth + 1)?)));
     Ok(serde_json::Value::Object(fields.collect::<Result<_, _>>()?))
 }
 
@@ -220,6 +220,9 @@ mod tests {
         let nan = details([("n", Json::NumberValue(f64::NAN))]);
         assert!(param(Kind::StructValue(nan)).is_err());
         let good = details([("n", Json::NumberValue(1.5))]);
-        assert_eq!(param(Kind::StructValue(good)).unwrap(), Param::Text("{\"n\":1.5}".into()));
+        assert_eq!(
+            param(Kind::StructValue(good)).unwrap(),
+            Param::Text("{\"n\":1.5}".into())
+        );
     }
 }

@@ -24,10 +24,14 @@ pub(crate) fn mount(endpoint: &Endpoint, endpoints: &Endpoints) -> Result<(Mount
     let store = store.map_err(|why| StartError::Address(ServiceKind::Minio, why))?;
     let duck = Duck::new(root, store, endpoints.get(&EngineKind::Nats)).map_err(wrong)?;
     let service = Service::new(duck);
-    Ok((api::duckdb::mount(service), Upstream::in_process(EngineKind::Duckdb)))
+    Ok((
+        api::duckdb::mount(service),
+        Upstream::in_process(EngineKind::Duckdb),
+    ))
 }
 
 fn folder(text: &str) -> Result<PathBuf, String> {
     let url = Url::parse(text).map_err(|why| why.to_string())?;
-    url.to_file_path().map_err(|()| "must be file:///FOLDER".to_owned())
+    url.to_file_path()
+        .map_err(|()| "must be file:///FOLDER".to_owned())
 }

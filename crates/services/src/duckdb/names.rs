@@ -224,7 +224,10 @@ mod tests {
         }
         let (alice, bob) = (Tenant::user("alice"), Tenant::user("bob"));
         let (key, name) = read_backup_path(&alice, &format!("{id}/noon")).unwrap();
-        assert_eq!((key.backup_path(&name), name.as_str()), (format!("{id}/noon"), "noon"));
+        assert_eq!(
+            (key.backup_path(&name), name.as_str()),
+            (format!("{id}/noon"), "noon")
+        );
         let (other, _) = read_backup_path(&bob, &format!("{id}/noon")).unwrap();
         assert_ne!(key.backup_note("noon"), other.backup_note("noon"));
         for wrong in ["", "noon", "x/noon", "../noon", &format!("{id}/../noon")] {

@@ -74,14 +74,24 @@ impl World {
     }
 
     async fn query(&self, sql: &str) -> Result<pb::ExecuteQueryResponse, Status> {
-        Ok(self.client().execute_query(self.query_request(sql)).await?.into_inner())
+        Ok(self
+            .client()
+            .execute_query(self.query_request(sql))
+            .await?
+            .into_inner())
     }
 
     /// The values of the first row, as they are.
     async fn row(&self, sql: &str) -> Vec<Kind> {
-        let mut answer = self.query(sql).await.unwrap_or_else(|status| panic!("{sql}: {status:?}"));
+        let mut answer = self
+            .query(sql)
+            .await
+            .unwrap_or_else(|status| panic!("{sql}: {status:?}"));
         let row = answer.rows.remove(0);
-        row.values.into_iter().map(|value| value.value.expect("a kind")).collect()
+        row.values
+            .into_iter()
+            .map(|value| value.value.expect("a kind"))
+            .collect()
     }
 
     async fn number(&self, sql: &str) -> i64 {
@@ -92,7 +102,9 @@ impl World {
     }
 
     async fn run(&self, sql: &str) -> i32 {
-        self.execute(sql, "").await.unwrap_or_else(|status| panic!("{sql}: {status:?}"))
+        self.execute(sql, "")
+            .await
+            .unwrap_or_else(|status| panic!("{sql}: {status:?}"))
     }
 
     async fn execute(&self, sql: &str, transaction: &str) -> Result<i32, Status> {
@@ -113,7 +125,12 @@ impl World {
             database_id: self.db.clone(),
             user_id: self.user.clone(),
         };
-        Ok(self.client().begin_transaction(request).await?.into_inner().transaction_id)
+        Ok(self
+            .client()
+            .begin_transaction(request)
+            .await?
+            .into_inner()
+            .transaction_id)
     }
 
     fn end_request(&self, id: &str) -> pb::EndTransactionRequest {
@@ -127,7 +144,9 @@ impl World {
 
 fn params(given: Vec<(&str, Kind)>) -> BTreeMap<String, pb::Value> {
     let given = given.into_iter();
-    given.map(|(name, kind)| (name.to_owned(), pb::Value { value: Some(kind) })).collect()
+    given
+        .map(|(name, kind)| (name.to_owned(), pb::Value { value: Some(kind) }))
+        .collect()
 }
 
 fn text(text: &str) -> Kind {

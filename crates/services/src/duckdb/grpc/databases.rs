@@ -65,11 +65,17 @@ impl Service {
         let first = (i64::from(page) - 1) * i64::from(size);
         let first = usize::try_from(first).unwrap_or(usize::MAX);
         let most = usize::try_from(size).unwrap_or_default();
-        let listed = self.duck.list(call.tenant(), &request.name_filter, first, most).await?;
+        let listed = self
+            .duck
+            .list(call.tenant(), &request.name_filter, first, most)
+            .await?;
         let (found, count) = listed;
         Ok(pb::ListDatabasesResponse {
             success: true,
-            databases: found.into_iter().map(|it| database(it, self.duck.version())).collect(),
+            databases: found
+                .into_iter()
+                .map(|it| database(it, self.duck.version()))
+                .collect(),
             total_count: int(count as u64),
             page,
             page_size: size,
@@ -140,7 +146,10 @@ impl Service {
             user: call.caller().subject.clone(),
             ..NewDatabase::default()
         };
-        let id = self.duck.restore(call.tenant(), &request.backup_path, new).await?;
+        let id = self
+            .duck
+            .restore(call.tenant(), &request.backup_path, new)
+            .await?;
         Ok(pb::RestoreDatabaseResponse {
             success: true,
             message: "restored".into(),

@@ -55,7 +55,10 @@ impl From<service::Error> for Error {
 }
 
 fn down(what: &str) -> Error {
-    Error::new(ErrorCode::EngineDown, format!("{what} does not answer; try again"))
+    Error::new(
+        ErrorCode::EngineDown,
+        format!("{what} does not answer; try again"),
+    )
 }
 
 fn of_store(error: StoreError) -> Error {
@@ -65,9 +68,10 @@ fn of_store(error: StoreError) -> Error {
         StoreError::Missing(_) => Error::not_found("the object"),
         StoreError::Exists => Error::new(ErrorCode::AlreadyExists, "it exists already"),
         StoreError::Forbidden(why) => Error::new(ErrorCode::FailedPrecondition, why),
-        StoreError::Unsupported => {
-            Error::new(ErrorCode::Unimplemented, "the object store behind this service cannot do it")
-        }
+        StoreError::Unsupported => Error::new(
+            ErrorCode::Unimplemented,
+            "the object store behind this service cannot do it",
+        ),
         StoreError::Conflict => Error::new(
             ErrorCode::Conflict,
             "another call changed the same object at the same moment; try again",
@@ -80,6 +84,8 @@ fn of_store(error: StoreError) -> Error {
             format!("the object store refuses the request: {code}"),
         ),
         StoreError::Source(error) => error,
-        other @ (StoreError::NotEmpty | StoreError::Range | StoreError::Internal(_)) => Error::internal(other),
+        other @ (StoreError::NotEmpty | StoreError::Range | StoreError::Internal(_)) => {
+            Error::internal(other)
+        }
     }
 }

@@ -23,7 +23,9 @@ impl Service {
         let object = Object::of(call.tenant(), &request.bucket_name, &request.object_key)?;
         let format = Format::of(&request.format, &request.object_key)?;
         let (table, options) = (&request.table_name, &request.options);
-        let import = self.duck.import(&entered, &object, table, format, options, request.truncate);
+        let import = self
+            .duck
+            .import(&entered, &object, table, format, options, request.truncate);
         Ok(pb::ImportFromMinIoResponse {
             success: true,
             message: "imported".into(),
@@ -44,7 +46,9 @@ impl Service {
         let object = Object::of(call.tenant(), &request.bucket_name, &request.object_key)?;
         let format = Format::of(&request.format, &request.object_key)?;
         let (query, options) = (&request.query, &request.options);
-        let export = self.duck.export(&entered, query, &object, format, options, request.overwrite);
+        let export = self
+            .duck
+            .export(&entered, query, &object, format, options, request.overwrite);
         let (rows, bytes) = export.await?;
         Ok(pb::ExportToMinIoResponse {
             success: true,
@@ -64,7 +68,10 @@ impl Service {
         let entered = enter!(self, call, request, query_min_io_file);
         let object = Object::of(call.tenant(), &request.bucket_name, &request.object_key)?;
         let format = Format::of(&request.format, &request.object_key)?;
-        let found = self.duck.query_file(&entered, &object, format, &request.options, &request.query).await?;
+        let found = self
+            .duck
+            .query_file(&entered, &object, format, &request.options, &request.query)
+            .await?;
         Ok(pb::QueryMinIoFileResponse {
             success: true,
             row_count: int(found.rows.len() as u64),
@@ -94,9 +101,13 @@ impl Service {
             return Err(invalid("format", "is empty").into());
         }
         let format = Format::of(&about.format, "")?;
-        let announced = u64::try_from(about.total_size).map_err(|_| invalid("total_size", "must be 0 or more"))?;
+        let announced =
+            u64::try_from(about.total_size).map_err(|_| invalid("total_size", "must be 0 or more"))?;
         let (table, options) = (&about.table_name, &about.options);
-        let mut upload = self.duck.receive(&entered, table, format, options, announced).await?;
+        let mut upload = self
+            .duck
+            .receive(&entered, table, format, options, announced)
+            .await?;
         while let Some(message) = requests.next().await? {
             upload.put(chunk(message)?).await?;
         }
@@ -122,21 +133,24 @@ async fn send_on(
     let first = pb::ImportDataRequest {
         data: Some(Data::Metadata(about)),
     };
-    let messages = stream::unfold((Some(first), requests, Some(broke)), |(first, mut requests, mut broke)| async move {
-        if let Some(first) = first {
-            return Some((first, (None, requests, broke)));
-        }
-        match requests.next().await {
-            Ok(Some(message)) => Some((message, (None, requests, broke))),
-            Ok(None) => None,
-            Err(error) => {
-                if let Some(broke) = broke.take() {
-                    let _ = broke.send(error);
-                }
-                pending().await
+    let messages = stream::unfold(
+        (Some(first), requests, Some(broke)),
+        |(first, mut requests, mut broke)| async move {
+            if let Some(first) = first {
+                return Some((first, (None, requests, broke)));
             }
-        }
-    });
+            match requests.next().await {
+                Ok(Some(message)) => Some((message, (None, requests, broke))),
+                Ok(None) => None,
+                Err(error) => {
+                    if let Some(broke) = broke.take() {
+                        let _ = broke.send(error);
+                    }
+                    pending().await
+                }
+            }
+        },
+    );
     let mut client = other(replica).await?;
     let sent = client.import_data(replica.request(messages));
     tokio::select! {
@@ -153,5 +167,8 @@ fn chunk(message: pb::ImportDataRequest) -> Result<Bytes, Error> {
 }
 
 fn out_of_order() -> Error {
-    Error::invalid("data", "must be `metadata` in the first message, and `chunk` in all others")
+    Error::invalid(
+        "data",
+        "must be `metadata` in the first message, and `chunk` in all others",
+    )
 }

@@ -117,7 +117,9 @@ impl Service {
                     Ok(Place::There(replica)) => return Ok(Route::There(replica)),
                     // Ours, of this process or the one before it at this address: nobody else has it.
                     Ok(Place::Here(_)) => gone = Some(stale),
-                    Err(lost) if lost.code() == ErrorCode::StateLost && !call.is_forwarded() => gone = Some(stale),
+                    Err(lost) if lost.code() == ErrorCode::StateLost && !call.is_forwarded() => {
+                        gone = Some(stale)
+                    }
                     Err(_) => break,
                 },
             }
@@ -145,8 +147,10 @@ async fn other(replica: &Remote<'_>) -> Result<DuckDbServiceClient<Channel>, Err
 }
 
 fn moving() -> Error {
-    service::Error::Elsewhere("the replica that had the database is gone, and another takes it over within 15 s; try again")
-        .into()
+    service::Error::Elsewhere(
+        "the replica that had the database is gone, and another takes it over within 15 s; try again",
+    )
+    .into()
 }
 
 macro_rules! methods {

@@ -110,7 +110,10 @@ impl Service {
     ) -> Result<pb::ExecuteBatchResponse, Error> {
         let entered = enter!(self, call, request, execute_batch);
         call.note(request.database_id.as_str());
-        let (items, time) = self.duck.batch(&entered, request.statements, request.transaction).await?;
+        let (items, time) = self
+            .duck
+            .batch(&entered, request.statements, request.transaction)
+            .await?;
         let results: Vec<_> = items.into_iter().map(batch_result).collect();
         Ok(pb::ExecuteBatchResponse {
             success: results.iter().all(|result| result.success),
@@ -187,7 +190,12 @@ fn query(
     let limit = match u64::try_from(request.timeout_seconds) {
         Ok(0) => TIME,
         Ok(seconds) if seconds <= MAX_TIME.as_secs() => Duration::from_secs(seconds),
-        _ => return Err(invalid("timeout_seconds", format_args!("must be 0 to {}", MAX_TIME.as_secs()))),
+        _ => {
+            return Err(invalid(
+                "timeout_seconds",
+                format_args!("must be 0 to {}", MAX_TIME.as_secs()),
+            ));
+        }
     };
     Ok(Query {
         sql: std::mem::take(&mut request.query),

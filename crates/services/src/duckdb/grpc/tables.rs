@@ -37,7 +37,10 @@ impl Service {
         request: pb::ListTablesRequest,
     ) -> Result<pb::ListTablesResponse, Error> {
         let entered = enter!(self, call, request, list_tables);
-        let found = self.duck.tables(&entered, request.schema_name, &request.name_filter).await?;
+        let found = self
+            .duck
+            .tables(&entered, request.schema_name, &request.name_filter)
+            .await?;
         Ok(pb::ListTablesResponse {
             success: true,
             total_count: int(found.len() as u64),
@@ -54,7 +57,9 @@ impl Service {
         let entered = enter!(self, call, request, drop_table);
         call.note(format!("{}/{}", request.database_id, request.table_name));
         let (if_there, cascade) = (request.if_exists, request.cascade);
-        self.duck.drop_table(&entered, &request.table_name, if_there, cascade).await?;
+        self.duck
+            .drop_table(&entered, &request.table_name, if_there, cascade)
+            .await?;
         Ok(pb::DropTableResponse {
             success: true,
             message: "dropped".into(),

@@ -78,7 +78,11 @@ pub(in crate::duckdb) struct ColumnStats {
 }
 
 impl Duck {
-    pub(in crate::duckdb) async fn create_table(&self, entered: &Entered, new: NewTable) -> Result<Table, Error> {
+    pub(in crate::duckdb) async fn create_table(
+        &self,
+        entered: &Entered,
+        new: NewTable,
+    ) -> Result<Table, Error> {
         let table = TableName::of("table_name", &new.name)?;
         check_columns(&new)?;
         entered.open().check_room()?;
@@ -121,7 +125,10 @@ impl Duck {
 
     pub(in crate::duckdb) async fn table(&self, entered: &Entered, name: &str) -> Result<Table, Error> {
         let table = TableName::of("table_name", name)?;
-        run(&self.0.threads, entered, On::Own, TIME, move |connection| describe(connection, &table)).await
+        run(&self.0.threads, entered, On::Own, TIME, move |connection| {
+            describe(connection, &table)
+        })
+        .await
     }
 
     pub(in crate::duckdb) async fn drop_table(
@@ -147,7 +154,12 @@ impl Duck {
     }
 
     /// Figures of a table, of its columns too if asked.
-    pub(in crate::duckdb) async fn stats(&self, entered: &Entered, name: &str, columns: bool) -> Result<Stats, Error> {
+    pub(in crate::duckdb) async fn stats(
+        &self,
+        entered: &Entered,
+        name: &str,
+        columns: bool,
+    ) -> Result<Stats, Error> {
         let table = TableName::of("table_name", name)?;
         run(&self.0.threads, entered, On::Own, MAX_TIME, move |connection| {
             let found = describe(connection, &table)?;
@@ -176,11 +188,16 @@ impl Duck {
     ) -> Result<(), Error> {
         let view = TableName::of("view_name", name)?;
         let query = Statement::query("query", query)?;
-        let made = run(&self.0.threads, entered, On::Own, TIME, move |connection| {
-            let replace = if replace { "OR REPLACE " } else { "" };
-            Ok(connection.execute_batch(&format!("CREATE {replace}VIEW {} AS {}", view.sql(), query.text))?)
-        })
-        .await;
+        let made =
+            run(&self.0.threads, entered, On::Own, TIME, move |connection| {
+                let replace = if replace { "OR REPLACE " } else { "" };
+                Ok(connection.execute_batch(&format!(
+                    "CREATE {replace}VIEW {} AS {}",
+                    view.sql(),
+                    query.text
+                ))?)
+            })
+            .await;
         entered.open().wrote();
         made
     }
@@ -220,12 +237,18 @@ fn check_columns(new: &NewTable) -> Result<(), Error> {
     for (index, column) in new.columns.iter().enumerate() {
         check_identifier("columns.name", &column.name)?;
         if !names.insert(column.name.to_lowercase()) {
-            return Err(invalid(format!("columns.{index}.name"), "is that of another column"));
+            return Err(invalid(
+                format!("columns.{index}.name"),
+                "is that of another column",
+            ));
         }
     }
     for name in &new.primary {
         if !names.contains(&name.to_lowercase()) {
-            return Err(invalid("primary_keys", format_args!("name {name:?}, which is no column")));
+            return Err(invalid(
+                "primary_keys",
+                format_args!("name {name:?}, which is no column"),
+            ));
         }
     }
     Ok(())
@@ -242,11 +265,17 @@ fn check_type(connection: &Connection, index: usize, column: &NewColumn) -> Resu
     let kind = &column.kind;
     // Parsed as a type: alone in a cast.
     sql::expression("data_type", kind)
-        .and_then(|()| Ok(drop(connection.prepare(&format!("SELECT CAST(NULL AS {kind}\n)"))?)))
+        .and_then(|()| {
+            let cast = format!("SELECT CAST(NULL AS {kind}\n)");
+            connection.prepare(&cast).map(drop).map_err(Error::from)
+        })
         .map_err(|error| wrong("data_type", error))?;
     if !column.default.is_empty() {
         sql::expression("default_value", &column.default)
-            .and_then(|()| Ok(drop(connection.prepare(&format!("SELECT (\n{}\n)", column.default))?)))
+            .and_then(|()| {
+                let select = format!("SELECT (\n{}\n)", column.default);
+                connection.prepare(&select).map(drop).map_err(Error::from)
+            })
             .map_err(|error| wrong("default_value", error))?;
     }
     Ok(())
@@ -254,7 +283,11 @@ fn check_type(connection: &Connection, index: usize, column: &NewColumn) -> Resu
 
 fn create(table: &TableName, new: &NewTable) -> String {
     let primary: Vec<&str> = if new.primary.is_empty() {
-        new.columns.iter().filter(|column| column.primary).map(|column| column.name.as_str()).collect()
+        new.columns
+            .iter()
+            .filter(|column| column.primary)
+            .map(|column| column.name.as_str())
+            .collect()
     } else {
         new.primary.iter().map(String::as_str).collect()
     };
@@ -265,20 +298,36 @@ fn create(table: &TableName, new: &NewTable) -> String {
         } else {
             format!(" DEFAULT (\n{}\n)", column.default)
         };
-        let unique = if column.unique && !column.primary { " UNIQUE" } else { "" };
-        parts.push(format!("{} {}\n{default}{unique}", quoted(&column.name), column.kind));
+        let unique = if column.unique && !column.primary {
+            " UNIQUE"
+        } else {
+            ""
+        };
+        parts.push(format!(
+            "{} {}\n{default}{unique}",
+            quoted(&column.name),
+            column.kind
+        ));
     }
     if !primary.is_empty() {
         let names: Vec<_> = primary.into_iter().map(quoted).collect();
         parts.push(format!("PRIMARY KEY ({})", names.join(", ")));
     }
     let if_absent = if new.if_absent { "IF NOT EXISTS " } else { "" };
-    format!("CREATE TABLE {if_absent}{} (\n{}\n)", table.sql(), parts.join(",\n"))
+    format!(
+        "CREATE TABLE {if_absent}{} (\n{}\n)",
+        table.sql(),
+        parts.join(",\n")
+    )
 }
 
 fn comment(connection: &Connection, table: &TableName, new: &NewTable) -> Result<(), Error> {
     if !new.comment.is_empty() {
-        connection.execute_batch(&format!("COMMENT ON TABLE {} IS {}", table.sql(), literal(&new.comment)))?;
+        connection.execute_batch(&format!(
+            "COMMENT ON TABLE {} IS {}",
+            table.sql(),
+            literal(&new.comment)
+        ))?;
     }
     for column in new.columns.iter().filter(|column| !column.comment.is_empty()) {
         connection.execute_batch(&format!(
@@ -299,7 +348,9 @@ fn describe(connection: &Connection, table: &TableName) -> Result<Table, Error> 
     );
     let mut found = tables(connection, &only)?;
     fill(connection, &mut found)?;
-    found.pop().ok_or_else(|| Error::Missing(format!("table {:?}", table.name)))
+    found
+        .pop()
+        .ok_or_else(|| Error::Missing(format!("table {:?}", table.name)))
 }
 
 fn tables(connection: &Connection, only: &str) -> Result<Vec<Table>, Error> {
@@ -321,7 +372,7 @@ fn tables(connection: &Connection, only: &str) -> Result<Vec<Table>, Error> {
 
 /// The columns, and the bytes on disk.
 fn fill(connection: &Connection, tables: &mut [Table]) -> Result<(), Error> {
-    let only = match tables {
+    let only = match &*tables {
         [one] => format!("AND table_name = {}", literal(&one.name)),
         _ => String::new(),
     };
@@ -354,7 +405,9 @@ fn fill(connection: &Connection, tables: &mut [Table]) -> Result<(), Error> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
     })?;
     for table in tables {
-        table.columns = columns.remove(&(table.schema.clone(), table.name.clone())).unwrap_or_default();
+        table.columns = columns
+            .remove(&(table.schema.clone(), table.name.clone()))
+            .unwrap_or_default();
         for (schema, name, kind, count, column) in &constraints {
             if *schema != table.schema || *name != table.name {
                 continue;
@@ -399,9 +452,12 @@ fn column_stats(
         }
     }
     let sql = format!("SELECT {} FROM {}", parts.join(", "), table.sql());
-    let row = gather(connection, &sql, &Params::new(), 1)?.rows.pop().unwrap_or_default();
+    let row = gather(connection, &sql, &Params::new(), 1)?
+        .rows
+        .pop()
+        .unwrap_or_default();
     let mut cells = row.into_iter();
-    let mut number = |cells: &mut std::vec::IntoIter<Cell>| match cells.next() {
+    let number = |cells: &mut std::vec::IntoIter<Cell>| match cells.next() {
         Some(Cell::Int(number)) => u64::try_from(number).unwrap_or_default(),
         _ => 0,
     };
@@ -422,7 +478,15 @@ fn column_stats(
 
 /// Whether a column has a least value that can be sent.
 fn is_ordered(kind: &str) -> bool {
-    let nested = ["STRUCT", "MAP", "UNION", "VARIANT", "GEOMETRY", "BIGNUM", "TIME WITH"];
+    let nested = [
+        "STRUCT",
+        "MAP",
+        "UNION",
+        "VARIANT",
+        "GEOMETRY",
+        "BIGNUM",
+        "TIME WITH",
+    ];
     !kind.ends_with(']') && !nested.iter().any(|begin| kind.starts_with(begin))
 }
 
@@ -433,5 +497,5 @@ fn many<T>(
 ) -> Result<Vec<T>, Error> {
     let mut statement = connection.prepare(sql)?;
     let rows = statement.query_map([], read)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(rows.collect::<Result<Vec<_>, _>>()?)
 }

@@ -87,13 +87,17 @@ impl Duck {
 
     /// Copies what was written since the last copy, and notes what the database has.
     pub(super) async fn save(&self, open: &Arc<Open>) -> Result<(), Error> {
+        // One at a time; who waited may have nothing left to do.
+        let still = open.still.lock().await;
         if open.unsaved().is_none() || open.is_closed() {
             return Ok(());
         }
         let key = open.key.clone();
         let meta = self.0.registry.find(&key.slug, &key.id).await?;
         let counting = Arc::clone(open);
-        let (tables, bytes) = spawn_blocking(move || counting.summary()).await.map_err(Error::internal)??;
+        let (tables, bytes) = spawn_blocking(move || counting.summary())
+            .await
+            .map_err(Error::internal)??;
         let accessed = now();
         if self.0.store.is_none() {
             let writes = open.writes();
@@ -106,14 +110,13 @@ impl Duck {
             open.saved(writes);
             return Ok(());
         }
-        let still = open.still.lock().await;
         let number = meta.copy.as_ref().map_or(0, |copy| copy.number) + 1;
         let bucket = self.place(&key, &meta.bucket).await?;
         // Of another epoch under another name: a replica that lost the lease in the middle does no harm.
         let object = key.copy(!meta.bucket.is_empty(), &format!("{}-{number}", meta.epoch));
         let file = open.folder.join(COPY);
         let copied = self.copy_to(open, &file, names::at(&bucket, &object)).await;
-        let _ = fs::remove_file(&file);
+        let _ = tokio::fs::remove_file(&file).await;
         let (writes, length, sha256) = copied?;
         drop(still);
         let (note, epoch) = (
@@ -128,7 +131,7 @@ impl Duck {
         let old = self
             .0
             .registry
-            .update(&key.slug, &key.id, move |meta| {
+            .update(&key.slug, &key.id, |meta| {
                 if meta.epoch != epoch {
                     return None;
                 }
@@ -138,6 +141,7 @@ impl Duck {
             .await?;
         open.saved(writes);
         if let (Some(old), Some(store)) = (old, &self.0.store)
+            && old.key != note.key
             && let Err(error) = store.delete(names::at(&bucket, &old.key)).await
         {
             tracing::info!(%error, "an older copy of a database stays");
@@ -171,7 +175,13 @@ impl Duck {
         Ok(bucket)
     }
 
-    pub(super) async fn upload(&self, file: &Path, at: At<'_>, length: u64, content_type: &str) -> Result<(), Error> {
+    pub(super) async fn upload(
+        &self,
+        file: &Path,
+        at: At<'_>,
+        length: u64,
+        content_type: &str,
+    ) -> Result<(), Error> {
         let new = NewObject {
             content_type: content_type.to_owned(),
             length: Some(length),
@@ -191,7 +201,10 @@ impl Duck {
 
     /// Writes an object to a file, and says its length.
     pub(super) async fn download(&self, at: At<'_>, file: &Path) -> Result<u64, Error> {
-        let whole = Range { first: 0, length: None };
+        let whole = Range {
+            first: 0,
+            length: None,
+        };
         let mut object = Box::pin(self.store()?.get(at, whole)).await?;
         let mut length = 0;
         let mut to = tokio::fs::File::create(file).await?;
@@ -212,20 +225,27 @@ impl Duck {
     /// Brings a database's file to this replica, if another may have written since this one had it.
     pub(super) async fn bring(&self, key: &Key, meta: &Meta) -> Result<(), Error> {
         let folder = key.folder(&self.0.root);
-        fs::create_dir_all(&folder)?;
+        tokio::fs::create_dir_all(&folder).await?;
         if self.0.leases.is_none() {
             return Ok(());
         }
         let note = folder.join(EPOCH);
-        let here = fs::read_to_string(&note).ok().and_then(|text| text.parse::<u64>().ok());
-        if here != Some(meta.epoch) || !open::data_file(&folder).exists() {
+        let here = tokio::fs::read_to_string(&note).await.ok();
+        let here = here.and_then(|text| text.parse::<u64>().ok());
+        let there = tokio::fs::try_exists(open::data_file(&folder)).await?;
+        if here != Some(meta.epoch) || !there {
             match &meta.copy {
                 Some(copy) => {
                     let bucket = names::bucket(&key.slug, &meta.bucket)?;
-                    self.bring_copy(names::at(&bucket, &copy.key), &copy.sha256, &folder).await?;
+                    self.bring_copy(names::at(&bucket, &copy.key), &copy.sha256, &folder)
+                        .await?;
                 }
                 // There was no copy yet.
-                None => open::remove_data(&folder)?,
+                None => {
+                    let folder = folder.clone();
+                    let removed = spawn_blocking(move || open::remove_data(&folder)).await;
+                    removed.map_err(Error::internal)??;
+                }
             }
         }
         let old = meta.epoch;
@@ -238,9 +258,10 @@ impl Duck {
                 ours.then_some(meta.epoch)
             })
             .await?;
-        let epoch = epoch.ok_or(Error::Elsewhere("another replica was just given the database; try again"))?;
-        fs::write(note, epoch.to_string())?;
-        Ok(())
+        let epoch = epoch.ok_or(Error::Elsewhere(
+            "another replica was just given the database; try again",
+        ))?;
+        Ok(tokio::fs::write(note, epoch.to_string()).await?)
     }
 
     async fn bring_copy(&self, at: At<'_>, sha256: &str, folder: &Path) -> Result<(), Error> {
@@ -253,7 +274,9 @@ impl Duck {
             let (file, folder, sha256) = (brought.clone(), folder.to_owned(), sha256.to_owned());
             spawn_blocking(move || {
                 if checksum(&file)?.1 != sha256 {
-                    return Err(Error::Damaged("the copy in object storage was changed by another"));
+                    return Err(Error::Damaged(
+                        "the copy in object storage was changed by another",
+                    ));
                 }
                 open::check_file(&file)?;
                 open::remove_data(&folder)?;
@@ -264,7 +287,7 @@ impl Duck {
             .map_err(Error::internal)?
         }
         .await;
-        let _ = fs::remove_file(&brought);
+        let _ = tokio::fs::remove_file(&brought).await;
         result
     }
 
@@ -294,7 +317,7 @@ impl Duck {
         let object = key.backup(!meta.bucket.is_empty(), &name);
         let file = open.folder.join(COPY);
         let copied = self.copy_to(open, &file, names::at(&bucket, &object)).await;
-        let _ = fs::remove_file(&file);
+        let _ = tokio::fs::remove_file(&file).await;
         let (_, bytes, sha256) = copied?;
         let note = BackupNote {
             bucket: meta.bucket,
@@ -336,7 +359,10 @@ impl Duck {
             }
             other => other,
         };
-        let note = self.read_small(names::at(&own, &note_key)).await.map_err(absent)?;
+        let note = self
+            .read_small(names::at(&own, &note_key))
+            .await
+            .map_err(absent)?;
         let note: BackupNote = serde_json::from_slice(&note).map_err(Error::internal)?;
         if self.0.registry.find(tenant.slug(), &new.name).await.is_ok() {
             return Err(Error::Exists(format!("database {:?}", new.name)));
@@ -344,25 +370,29 @@ impl Duck {
         let bucket = names::bucket(tenant.slug(), &note.bucket)?;
         let id = names::new_id();
         let folder = Key::new(tenant, &id).folder(&self.0.root);
-        fs::create_dir_all(&folder)?;
+        tokio::fs::create_dir_all(&folder).await?;
         let made = async {
-            self.bring_copy(names::at(&bucket, &note.key), &note.sha256, &folder).await?;
+            self.bring_copy(names::at(&bucket, &note.key), &note.sha256, &folder)
+                .await?;
             // Epoch 0 is what a new database begins with: this file is it.
-            fs::write(folder.join(EPOCH), "0")?;
+            tokio::fs::write(folder.join(EPOCH), "0").await?;
             new.settings = note.settings;
             new.bucket = note.bucket;
             self.add(tenant, id.clone(), new, note.bytes).await
         }
         .await;
         if made.is_err() {
-            let _ = fs::remove_dir_all(&folder);
+            let _ = tokio::fs::remove_dir_all(&folder).await;
         }
         made?;
         Ok(id)
     }
 
     async fn read_small(&self, at: At<'_>) -> Result<Vec<u8>, Error> {
-        let whole = Range { first: 0, length: None };
+        let whole = Range {
+            first: 0,
+            length: None,
+        };
         let mut object = Box::pin(self.store()?.get(at, whole)).await?;
         let mut text = Vec::new();
         while let Some(piece) = object.next().await? {
@@ -390,7 +420,10 @@ impl Duck {
 /// Microseconds since 1970.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_micros()).ok()).unwrap_or_default()
+    since
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or_default()
 }
 
 /// Length and SHA-256. Blocks.

@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    sync::{
-        Arc,
-        atomic::Ordering::Relaxed,
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -91,7 +88,13 @@ impl Duck {
         Ok(id)
     }
 
-    pub(super) async fn add(&self, tenant: &Tenant, id: String, new: NewDatabase, bytes: u64) -> Result<(), Error> {
+    pub(super) async fn add(
+        &self,
+        tenant: &Tenant,
+        id: String,
+        new: NewDatabase,
+        bytes: u64,
+    ) -> Result<(), Error> {
         let created = now();
         let meta = Meta {
             id,
@@ -119,7 +122,10 @@ impl Duck {
     ) -> Result<(Vec<Summary>, usize), Error> {
         let all = self.0.registry.list(tenant.slug()).await?;
         let filter = filter.to_lowercase();
-        let found: Vec<_> = all.iter().filter(|meta| meta.name.to_lowercase().contains(&filter)).collect();
+        let found: Vec<_> = all
+            .iter()
+            .filter(|meta| meta.name.to_lowercase().contains(&filter))
+            .collect();
         let count = found.len();
         let mut page = Vec::new();
         for meta in found.into_iter().skip(first).take(most) {
@@ -146,7 +152,9 @@ impl Duck {
 
     async fn summary(&self, entered: &Entered, meta: Meta) -> Result<Summary, Error> {
         let open = Arc::clone(entered.open());
-        let (tables, bytes) = spawn_blocking(move || open.summary()).await.map_err(Error::internal)??;
+        let (tables, bytes) = spawn_blocking(move || open.summary())
+            .await
+            .map_err(Error::internal)??;
         Ok(Summary {
             meta,
             tables,
@@ -156,7 +164,12 @@ impl Duck {
     }
 
     /// Removes the database, with its copies if asked to.
-    pub(in crate::duckdb) async fn delete(&self, entered: Entered, copies: bool, force: bool) -> Result<(), Error> {
+    pub(in crate::duckdb) async fn delete(
+        &self,
+        entered: Entered,
+        copies: bool,
+        force: bool,
+    ) -> Result<(), Error> {
         let open = Arc::clone(entered.open());
         drop(entered);
         let key = open.key.clone();
@@ -232,7 +245,9 @@ impl Duck {
     pub(in crate::duckdb) async fn metrics(&self, tenant: Option<&Tenant>) -> Result<Metrics, Error> {
         let open: Vec<Arc<Open>> = {
             let slots = self.0.slots.lock();
-            let own = slots.iter().filter(|(key, _)| tenant.is_none_or(|tenant| tenant.slug() == key.slug));
+            let own = slots
+                .iter()
+                .filter(|(key, _)| tenant.is_none_or(|tenant| tenant.slug() == key.slug));
             own.filter_map(|(_, slot)| slot.open.lock().clone()).collect()
         };
         let mut metrics = Metrics {

@@ -113,7 +113,8 @@ fn of_text(text: &str) -> Error {
     let has = |part: &str| rest.contains(part);
     match kind {
         "Permission Error" => Error::Denied(
-            "SQL cannot read or write files, load extensions, attach databases or reach the network here".into(),
+            "SQL cannot read or write files, load extensions, attach databases or reach the network here"
+                .into(),
         ),
         "Invalid Input Error" | "Invalid Configuration Error"
             if has("configuration has been locked") || has("configuration option") =>
@@ -163,7 +164,12 @@ fn missing(text: &str) -> Error {
 
 fn subject(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    let ends = [" does not exist", " already exists", " not found", " is not in the catalog"];
+    let ends = [
+        " does not exist",
+        " already exists",
+        " not found",
+        " is not in the catalog",
+    ];
     let end = ends.iter().filter_map(|end| line.find(end)).min();
     shorten(end.map_or(line, |end| &line[..end]))
 }
@@ -182,14 +188,36 @@ mod tests {
 
     #[test]
     fn duckdbs_words_are_read() {
-        assert!(matches!(of_text("Parser Error: syntax error at or near \"x\""), Error::Sql(text) if text.contains("Parser Error: syntax")));
-        assert!(matches!(of_text("Catalog Error: Table with name \"n\" already exists!"), Error::Exists(what) if what == "Table with name \"n\""));
-        assert!(matches!(of_text("Catalog Error: Table with name n does not exist!\nDid you mean \"secret\"?"), Error::Missing(what) if what == "Table with name n"));
-        assert!(matches!(of_text("Binder Error: Referenced column \"x\" not found in FROM clause!\nCandidate bindings: \"a\""), Error::Missing(what) if what == "Referenced column \"x\""));
-        assert!(matches!(of_text("Permission Error: Cannot access file \"/etc/passwd\""), Error::Denied(text) if !text.contains("passwd")));
-        assert!(matches!(of_text("Constraint Error: Duplicate key"), Error::Precondition(_)));
-        assert!(matches!(of_text("TransactionContext Error: Conflict on update!"), Error::Conflict(_)));
-        assert!(matches!(of_text("INTERRUPT Error: Interrupted!"), Error::Cancelled(_)));
-        assert!(matches!(of_text("FATAL Error: database has been invalidated"), Error::Broken(_)));
+        assert!(
+            matches!(of_text("Parser Error: syntax error at or near \"x\""), Error::Sql(text) if text.contains("Parser Error: syntax"))
+        );
+        assert!(
+            matches!(of_text("Catalog Error: Table with name \"n\" already exists!"), Error::Exists(what) if what == "Table with name \"n\"")
+        );
+        assert!(
+            matches!(of_text("Catalog Error: Table with name n does not exist!\nDid you mean \"secret\"?"), Error::Missing(what) if what == "Table with name n")
+        );
+        assert!(
+            matches!(of_text("Binder Error: Referenced column \"x\" not found in FROM clause!\nCandidate bindings: \"a\""), Error::Missing(what) if what == "Referenced column \"x\"")
+        );
+        assert!(
+            matches!(of_text("Permission Error: Cannot access file \"/etc/passwd\""), Error::Denied(text) if !text.contains("passwd"))
+        );
+        assert!(matches!(
+            of_text("Constraint Error: Duplicate key"),
+            Error::Precondition(_)
+        ));
+        assert!(matches!(
+            of_text("TransactionContext Error: Conflict on update!"),
+            Error::Conflict(_)
+        ));
+        assert!(matches!(
+            of_text("INTERRUPT Error: Interrupted!"),
+            Error::Cancelled(_)
+        ));
+        assert!(matches!(
+            of_text("FATAL Error: database has been invalidated"),
+            Error::Broken(_)
+        ));
     }
 }

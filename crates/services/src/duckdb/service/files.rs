@@ -1,7 +1,12 @@
 //! Files of object storage, and those that callers send: read into tables, queried, written. Each is on the local disk
 //! meanwhile, under one of the few names that DuckDB may open there.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use duckdb::Connection;
 use isa_proto::Bytes;
@@ -92,7 +97,10 @@ impl Format {
             "json" => Ok(Self::Json),
             "jsonl" | "ndjson" if given.is_empty() => Ok(Self::Json),
             "parquet" => Ok(Self::Parquet),
-            _ => Err(invalid("format", "must be `csv`, `json` or `parquet`, or empty where the key ends so")),
+            _ => Err(invalid(
+                "format",
+                "must be `csv`, `json` or `parquet`, or empty where the key ends so",
+            )),
         }
     }
 
@@ -139,7 +147,10 @@ impl Format {
             Self::Json => ("json", &[]),
             Self::Parquet => (
                 "parquet",
-                &[("compression", Kind::Compression), ("row_group_size", Kind::Number)],
+                &[
+                    ("compression", Kind::Compression),
+                    ("row_group_size", Kind::Number),
+                ],
             ),
         };
         let mut text = format!("(FORMAT {format}, USE_TMP_FILE false");
@@ -173,11 +184,14 @@ enum Kind {
     Compression,
 }
 
-fn read_options(known: &[(&'static str, Kind)], given: &Options) -> Result<Vec<(&'static str, String)>, Error> {
+fn read_options(
+    known: &[(&'static str, Kind)],
+    given: &Options,
+) -> Result<Vec<(&'static str, String)>, Error> {
     let mut read = Vec::with_capacity(given.len());
     for (name, value) in given {
         let field = || format!("options.{name}");
-        let Some((known, kind)) = known.iter().find(|(known, _)| known == name) else {
+        let Some((known, kind)) = known.iter().find(|(known, _)| *known == name.as_str()) else {
             let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
             return Err(invalid(
                 field(),
@@ -201,11 +215,22 @@ fn read_options(known: &[(&'static str, Kind)], given: &Options) -> Result<Vec<(
                 Err(_) => return Err(invalid(field(), "must be a number from 0")),
             },
             Kind::Text if value.len() > MAX_OPTION || value.contains('\0') => {
-                return Err(invalid(field(), format_args!("may have {MAX_OPTION} bytes, none of them NUL")));
+                return Err(invalid(
+                    field(),
+                    format_args!("may have {MAX_OPTION} bytes, none of them NUL"),
+                ));
             }
             Kind::Text => literal(value),
             Kind::JsonFormat => one_of(&["auto", "array", "newline_delimited", "unstructured"])?,
-            Kind::Compression => one_of(&["snappy", "zstd", "gzip", "lz4", "lz4_raw", "brotli", "uncompressed"])?,
+            Kind::Compression => one_of(&[
+                "snappy",
+                "zstd",
+                "gzip",
+                "lz4",
+                "lz4_raw",
+                "brotli",
+                "uncompressed",
+            ])?,
         };
         read.push((*known, sql));
     }
@@ -283,10 +308,19 @@ impl Duck {
 
     async fn fetch(&self, object: &Object, file: &Staged) -> Result<(), Error> {
         let fetched = timeout(MAX_TIME, self.download(object.at(), &file.path())).await;
-        fetched.map_err(|_| Error::TimedOut)?.map(drop).map_err(|error| object.absent(error))
+        fetched
+            .map_err(|_| Error::TimedOut)?
+            .map(drop)
+            .map_err(|error| object.absent(error))
     }
 
-    async fn load(&self, entered: &Entered, import: Import, file: Staged, limit: Duration) -> Result<u64, Error> {
+    async fn load(
+        &self,
+        entered: &Entered,
+        import: Import,
+        file: Staged,
+        limit: Duration,
+    ) -> Result<u64, Error> {
         let loaded = run(&self.0.threads, entered, On::Own, limit, move |connection| {
             let rows = in_transaction(connection, || import_rows(connection, &import));
             drop(file);
@@ -309,15 +343,25 @@ impl Duck {
         let began = Instant::now();
         let file = Staged::take(entered).await?;
         let reader = format.reader(&file.sql(), options)?;
-        let query = if query.is_empty() { "SELECT * FROM $FILE" } else { query };
+        let query = if query.is_empty() {
+            "SELECT * FROM $FILE"
+        } else {
+            query
+        };
         let statement = Statement::query("query", query)?;
         let sql = sql::with_file("query", &statement.text, &reader)?;
         self.fetch(object, &file).await?;
-        let mut rows = run(&self.0.threads, entered, On::Own, left(began, MAX_TIME), move |connection| {
-            let rows = gather(connection, &sql, &Params::new(), ROWS);
-            drop(file);
-            rows
-        })
+        let mut rows = run(
+            &self.0.threads,
+            entered,
+            On::Own,
+            left(began, MAX_TIME),
+            move |connection| {
+                let rows = gather(connection, &sql, &Params::new(), ROWS);
+                drop(file);
+                rows
+            },
+        )
         .await?;
         rows.time = began.elapsed();
         Ok(rows)
@@ -349,10 +393,16 @@ impl Duck {
         let file = Staged::take(entered).await?;
         let writer = format.writer(options)?;
         let sql = format!("COPY (\n{}\n) TO {} {writer}", query.text, literal(&file.sql()));
-        let copy = run(&self.0.threads, entered, On::Own, left(began, MAX_TIME), move |connection| {
-            let mut statement = connection.prepare(&sql)?;
-            Ok(statement.execute([])? as u64)
-        });
+        let copy = run(
+            &self.0.threads,
+            entered,
+            On::Own,
+            left(began, MAX_TIME),
+            move |connection| {
+                let mut statement = connection.prepare(&sql)?;
+                Ok(statement.execute([])? as u64)
+            },
+        );
         let path = file.path();
         let rows = tokio::select! {
             rows = copy => rows?,
@@ -369,7 +419,10 @@ impl Duck {
             left(began, MAX_TIME),
             self.upload(&path, object.at(), length, format.content_type()),
         );
-        upload.await.map_err(|_| Error::TimedOut)?.map_err(|error| object.absent(error))?;
+        upload
+            .await
+            .map_err(|_| Error::TimedOut)?
+            .map_err(|error| object.absent(error))?;
         Ok((rows, length))
     }
 
@@ -451,7 +504,10 @@ impl Upload {
     fn mismatch(&self) -> Error {
         invalid(
             "total_size",
-            format_args!("is {}, and {} bytes came; nothing was imported", self.announced, self.received),
+            format_args!(
+                "is {}, and {} bytes came; nothing was imported",
+                self.announced, self.received
+            ),
         )
     }
 }
@@ -465,7 +521,10 @@ async fn too_long(path: &std::path::Path) {
     let mut look = interval(LOOK);
     loop {
         look.tick().await;
-        if tokio::fs::metadata(path).await.is_ok_and(|file| file.len() > FILE_BYTES) {
+        if tokio::fs::metadata(path)
+            .await
+            .is_ok_and(|file| file.len() > FILE_BYTES)
+        {
             return;
         }
     }

@@ -32,7 +32,11 @@ pub(in crate::duckdb) struct NewFunction {
 }
 
 impl Duck {
-    pub(in crate::duckdb) async fn create_function(&self, entered: &Entered, new: NewFunction) -> Result<(), Error> {
+    pub(in crate::duckdb) async fn create_function(
+        &self,
+        entered: &Entered,
+        new: NewFunction,
+    ) -> Result<(), Error> {
         check_identifier("function_name", &new.name)?;
         if new.parameters.len() > PARAMETERS {
             return Err(invalid("parameters", format_args!("may be {PARAMETERS} at most")));
@@ -67,7 +71,10 @@ pub(in crate::duckdb) fn check_extension(name: &str) -> Result<(), Error> {
     if name.is_empty() {
         return Err(invalid("extension_name", "is empty"));
     }
-    if EXTENSIONS.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+    if EXTENSIONS
+        .iter()
+        .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    {
         return Ok(());
     }
     Err(Error::Denied(

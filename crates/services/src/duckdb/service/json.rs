@@ -21,7 +21,9 @@ pub(super) fn write(text: &mut String, column: &dyn Array, shape: &Shape, row: u
 
 fn put(text: &mut String, column: &dyn Array, shape: &Shape, row: usize, depth: usize) -> Result<(), Error> {
     if depth > MAX_DEPTH {
-        return Err(Error::Unsupported(format!("values nested more than {MAX_DEPTH} deep cannot be sent")));
+        return Err(Error::Unsupported(format!(
+            "values nested more than {MAX_DEPTH} deep cannot be sent"
+        )));
     }
     if column.is_null(row) {
         text.push_str("null");
@@ -34,7 +36,12 @@ fn put(text: &mut String, column: &dyn Array, shape: &Shape, row: usize, depth: 
     match column.data_type() {
         DataType::List(_) => list(text, column.as_list::<i32>().value(row).as_ref(), child(0), depth),
         DataType::LargeList(_) => list(text, column.as_list::<i64>().value(row).as_ref(), child(0), depth),
-        DataType::FixedSizeList(..) => list(text, column.as_fixed_size_list().value(row).as_ref(), child(0), depth),
+        DataType::FixedSizeList(..) => list(
+            text,
+            column.as_fixed_size_list().value(row).as_ref(),
+            child(0),
+            depth,
+        ),
         DataType::Struct(fields) => {
             let columns = column.as_struct().columns();
             // A row without names, as `row(1, 2)` makes it.
@@ -76,7 +83,9 @@ fn put(text: &mut String, column: &dyn Array, shape: &Shape, row: usize, depth: 
             let member = usize::try_from(union.type_id(row)).unwrap_or_default();
             put(text, union.value(row).as_ref(), child(member), 0, depth + 1)
         }
-        other => Err(Error::Unsupported(format!("values of type {other} cannot be sent"))),
+        other => Err(Error::Unsupported(format!(
+            "values of type {other} cannot be sent"
+        ))),
     }
 }
 

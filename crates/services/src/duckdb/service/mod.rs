@@ -27,7 +27,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use isa_server::Tenant;
@@ -58,6 +58,9 @@ use self::{
 };
 use super::names::{self, Key};
 use crate::minio::Store;
+
+/// How long a call waits, several times, for a database that nobody uses any more.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Clones are the same one.
 #[derive(Clone)]
@@ -110,7 +113,7 @@ impl Duck {
         let (registry, leases) = match nats {
             Some(endpoint) => {
                 let (bucket, leases) = nats::connect(endpoint)?;
-                (Registry::Shared(bucket), Some(leases))
+                (Registry::Shared(Box::new(bucket)), Some(leases))
             }
             None => (Registry::Local(Local::new(root.clone())), None),
         };
@@ -183,14 +186,18 @@ impl Duck {
             if let Some(revision) = revision
                 && !leases.take(&key.lease(), holder(), revision).await?
             {
-                return Err(Error::Elsewhere("another replica was just given the database; try again"));
+                return Err(Error::Elsewhere(
+                    "another replica was just given the database; try again",
+                ));
             }
         }
         let opening = self.clone();
         let given = given.to_owned();
         // Opened to the end also if this call is given up: the next one finds it.
         let opened = tokio::spawn(async move { opening.open_now(key, &given).await });
-        let opened = tokio::time::timeout(OPENING, opened).await.map_err(|_| Error::TimedOut)?;
+        let opened = tokio::time::timeout(OPENING, opened)
+            .await
+            .map_err(|_| Error::TimedOut)?;
         opened.map_err(Error::internal)?.map(Where::Here)
     }
 
@@ -204,7 +211,12 @@ impl Duck {
 
     /// An open database that is good to use.
     fn entered(&self, key: &Key) -> Option<Entered> {
-        if self.0.leases.as_ref().is_some_and(|leases| !leases.is_held(&key.lease())) {
+        if self
+            .0
+            .leases
+            .as_ref()
+            .is_some_and(|leases| !leases.is_held(&key.lease()))
+        {
             return None;
         }
         let slot = self.0.slots.lock().get(key).cloned()?;
@@ -251,7 +263,9 @@ impl Duck {
         let folder = key.folder(&self.0.root);
         self.bring(key, &meta).await?;
         let (own, settings) = (key.clone(), meta.settings.clone());
-        let open = spawn_blocking(move || Open::open(own, folder, &settings)).await.map_err(Error::internal)??;
+        let open = spawn_blocking(move || Open::at(own, folder, &settings))
+            .await
+            .map_err(Error::internal)??;
         Ok((Arc::new(open), meta))
     }
 
@@ -270,7 +284,9 @@ impl Duck {
                     slots.insert(key.clone(), Arc::clone(&slot));
                     return Ok(slot);
                 }
-                let idle = slots.iter().filter(|(other, _)| !of_tenant || other.slug == key.slug);
+                let idle = slots
+                    .iter()
+                    .filter(|(other, _)| !of_tenant || other.slug == key.slug);
                 let idle = idle.filter_map(|(other, slot)| {
                     let open = slot.open.lock();
                     let open = open.as_ref().filter(|open| Arc::strong_count(open) == 1)?;
@@ -278,10 +294,11 @@ impl Duck {
                 });
                 idle.min_by_key(|(used, _)| *used)
             };
-            let Some((_, victim)) = victim else {
-                return Err(Error::Busy);
-            };
-            self.close(&victim).await;
+            match victim {
+                Some((_, victim)) => drop(self.close(&victim).await),
+                // All are in use: in a moment one may not be.
+                None => tokio::time::sleep(MOMENT).await,
+            }
         }
         Err(Error::Busy)
     }
@@ -340,10 +357,17 @@ impl Duck {
         self.0.statements.sweep();
         let open: Vec<_> = {
             let slots = self.0.slots.lock();
-            slots.iter().filter_map(|(key, slot)| Some((key.clone(), slot.open.lock().clone()?))).collect()
+            slots
+                .iter()
+                .filter_map(|(key, slot)| Some((key.clone(), slot.open.lock().clone()?)))
+                .collect()
         };
         for (key, open) in open {
-            let lost = self.0.leases.as_ref().is_some_and(|leases| !leases.is_held(&key.lease()));
+            let lost = self
+                .0
+                .leases
+                .as_ref()
+                .is_some_and(|leases| !leases.is_held(&key.lease()));
             if lost {
                 tracing::warn!(database = %key, "the lease of a database was lost");
                 open.set_closed();

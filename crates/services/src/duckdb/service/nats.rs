@@ -101,7 +101,10 @@ impl Bucket {
                 storage: StorageType::File,
                 ..Default::default()
             };
-            context.create_key_value(config).await.map_err(|error| Error::Nats(error.into()))
+            context
+                .create_key_value(config)
+                .await
+                .map_err(|error| Error::Nats(error.into()))
         };
         patiently(self.store.get_or_try_init(make)).await
     }
@@ -109,7 +112,8 @@ impl Bucket {
     /// What is there, and its revision.
     pub(super) async fn get(&self, key: &str) -> Result<Option<(Bytes, u64)>, Error> {
         let store = self.store().await?;
-        let entry = patiently(async { store.entry(key).await.map_err(|error| Error::Nats(error.into())) }).await?;
+        let entry =
+            patiently(async { store.entry(key).await.map_err(|error| Error::Nats(error.into())) }).await?;
         Ok(entry
             .filter(|entry| entry.operation == Operation::Put)
             .map(|entry| (entry.value, entry.revision)))
@@ -174,7 +178,10 @@ pub(super) enum Holder {
 impl Leases {
     /// Whether this process holds it, without asking.
     pub(super) fn is_held(&self, key: &str) -> bool {
-        self.held.lock().get(key).is_some_and(|held| held.until > Instant::now())
+        self.held
+            .lock()
+            .get(key)
+            .is_some_and(|held| held.until > Instant::now())
     }
 
     pub(super) async fn holder(&self, key: &str) -> Result<Holder, Error> {
@@ -190,7 +197,11 @@ impl Leases {
     /// Takes the lease in place of `revision`, 0 for nobody's. False if another was faster.
     pub(super) async fn take(&self, key: &str, holder: String, revision: u64) -> Result<bool, Error> {
         let asked = Instant::now();
-        match self.bucket.put(key, holder.clone().into_bytes(), revision).await? {
+        match self
+            .bucket
+            .put(key, holder.clone().into_bytes(), revision)
+            .await?
+        {
             Change::Made(revision) => {
                 let held = Held {
                     holder,
@@ -218,7 +229,10 @@ impl Leases {
 
     async fn renew_one(&self, key: String, old: Held) {
         let asked = Instant::now();
-        let renewed = self.bucket.put(&key, old.holder.clone().into_bytes(), old.revision).await;
+        let renewed = self
+            .bucket
+            .put(&key, old.holder.clone().into_bytes(), old.revision)
+            .await;
         let mut held = self.held.lock();
         match renewed {
             Ok(Change::Made(revision)) => {

@@ -17,9 +17,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     error::{Error, invalid},
-    limits::{
-        DATABASE_BYTES, FILES, LEAST_MEMORY, MEMORY, RUNNING_OF_DATABASE, TEMPORARY, THREADS,
-    },
+    limits::{DATABASE_BYTES, FILES, LEAST_MEMORY, MEMORY, RUNNING_OF_DATABASE, TEMPORARY, THREADS},
     run::Cancel,
 };
 use crate::duckdb::names::{Key, literal};
@@ -70,7 +68,7 @@ pub(super) struct Figures {
 
 impl Open {
     /// Opens the file in `folder`, and makes it if it is not there. Blocks.
-    pub(super) fn open(key: Key, folder: PathBuf, settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn at(key: Key, folder: PathBuf, settings: &Settings) -> Result<Self, Error> {
         let temporary = folder.join("tmp");
         let stage = folder.join("stage");
         for path in [&temporary, &stage] {
@@ -82,7 +80,9 @@ impl Open {
             fs::create_dir_all(path)?;
         }
         let root = Connection::open_with_flags(folder.join(FILE), config(settings)?)?;
-        let paths: Vec<_> = (0..FILES).map(|slot| sql_path(&stage.join(slot.to_string()))).collect();
+        let paths: Vec<_> = (0..FILES)
+            .map(|slot| sql_path(&stage.join(slot.to_string())))
+            .collect();
         let zone = settings.get("TimeZone").map_or("UTC", String::as_str);
         // In this order: each is refused after the last two.
         root.execute_batch(&format!(
@@ -170,7 +170,9 @@ impl Open {
     pub(super) fn memory(&self) -> Result<(u64, u64), Error> {
         let sql = "SELECT coalesce(sum(memory_usage_bytes), 0)::UBIGINT, coalesce(sum(temporary_storage_bytes), 0)::UBIGINT
             FROM duckdb_memory()";
-        Ok(self.connect()?.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        Ok(self
+            .connect()?
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
     }
 
     /// DuckDB failed in a way that leaves its memory useless.
@@ -288,7 +290,9 @@ fn config(settings: &Settings) -> Result<Config, Error> {
 
 /// For files of ours that no tenant's SQL is run in.
 fn copies() -> Result<Config, Error> {
-    Ok(base()?.with("memory_limit", format!("{MEMORY}B"))?.with("threads", "1")?)
+    Ok(base()?
+        .with("memory_limit", format!("{MEMORY}B"))?
+        .with("threads", "1")?)
 }
 
 fn base() -> Result<Config, Error> {
@@ -300,7 +304,8 @@ fn base() -> Result<Config, Error> {
 
 /// Whether a file is a database that can be opened. Blocks.
 pub(super) fn check_file(path: &Path) -> Result<(), Error> {
-    let opened = Connection::open_with_flags(path, copies()?).and_then(|it| it.close().map_err(|(_, error)| error));
+    let opened =
+        Connection::open_with_flags(path, copies()?).and_then(|it| it.close().map_err(|(_, error)| error));
     opened.map_err(|_| Error::Damaged("the copy is not a database that can be opened"))
 }
 
@@ -346,7 +351,10 @@ pub(in crate::duckdb) fn check_settings(settings: &Settings) -> Result<(), Error
             "default_order" => matches!(value.to_ascii_uppercase().as_str(), "ASC" | "DESC"),
             "default_null_order" => matches!(
                 value.to_ascii_uppercase().as_str(),
-                "NULLS_FIRST" | "NULLS_LAST" | "NULLS_FIRST_ON_ASC_LAST_ON_DESC" | "NULLS_LAST_ON_ASC_FIRST_ON_DESC"
+                "NULLS_FIRST"
+                    | "NULLS_LAST"
+                    | "NULLS_FIRST_ON_ASC_LAST_ON_DESC"
+                    | "NULLS_LAST_ON_ASC_FIRST_ON_DESC"
             ),
             "TimeZone" => {
                 let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_/+-".contains(&byte);
@@ -370,7 +378,10 @@ fn threads(settings: &Settings) -> Result<u64, Error> {
     let Some(given) = settings.get("threads") else {
         return Ok(THREADS);
     };
-    let threads = given.parse().ok().filter(|threads| (1..=THREADS).contains(threads));
+    let threads = given
+        .parse()
+        .ok()
+        .filter(|threads| (1..=THREADS).contains(threads));
     threads.ok_or_else(|| invalid("config.threads", format_args!("must be 1 to {THREADS}")))
 }
 
@@ -388,13 +399,23 @@ fn memory(settings: &Settings) -> Result<u64, Error> {
         "" | "b" => Some(1),
         _ => None,
     };
-    let bytes = given[..digits].parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-    bytes.filter(|bytes| (LEAST_MEMORY..=MEMORY).contains(bytes)).ok_or_else(|| {
-        invalid(
-            "config.memory_limit",
-            format_args!("must be {} to {}, such as `64MB`", mebibytes(LEAST_MEMORY), mebibytes(MEMORY)),
-        )
-    })
+    let bytes = given[..digits]
+        .parse::<u64>()
+        .ok()
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit));
+    bytes
+        .filter(|bytes| (LEAST_MEMORY..=MEMORY).contains(bytes))
+        .ok_or_else(|| {
+            invalid(
+                "config.memory_limit",
+                format_args!(
+                    "must be {} to {}, such as `64MB`",
+                    mebibytes(LEAST_MEMORY),
+                    mebibytes(MEMORY)
+                ),
+            )
+        })
 }
 
 fn mebibytes(bytes: u64) -> String {
@@ -442,14 +463,17 @@ mod tests {
             slug: "s".into(),
             id: "d".into(),
         };
-        Open::open(key, folder.to_owned(), &Settings::default()).unwrap()
+        Open::at(key, folder.to_owned(), &Settings::default()).unwrap()
     }
 
     #[test]
     fn a_copy_is_of_one_moment_while_others_write() {
         let folder = tempfile::tempdir().unwrap();
         let open = Arc::new(open(folder.path()));
-        open.connect().unwrap().execute_batch("create table t (a bigint, b varchar)").unwrap();
+        open.connect()
+            .unwrap()
+            .execute_batch("create table t (a bigint, b varchar)")
+            .unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let writer = std::thread::spawn({
             let (open, stop) = (Arc::clone(&open), Arc::clone(&stop));
@@ -458,8 +482,10 @@ mod tests {
                 while !stop.load(Relaxed) {
                     // Always a thousand rows, some of them written to the file before they are committed.
                     connection
-                        .execute_batch("begin; insert into t select range, repeat('x', 100) from range(1000); commit;
-                            begin; insert into t select range, 'y' from range(200000); rollback")
+                        .execute_batch(
+                            "begin; insert into t select range, repeat('x', 100) from range(1000); commit;
+                            begin; insert into t select range, 'y' from range(200000); rollback",
+                        )
                         .unwrap();
                 }
             }
@@ -471,11 +497,16 @@ mod tests {
             assert!(!to.with_extension("wal").exists());
             let copy = Connection::open(&to).unwrap();
             let (rows, letters): (i64, i64) = copy
-                .query_row("select count(*), coalesce(sum(length(b)), 0)::bigint from t", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                })
+                .query_row(
+                    "select count(*), coalesce(sum(length(b)), 0)::bigint from t",
+                    [],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
                 .unwrap();
-            assert!(rows >= seen && rows % 1000 == 0 && letters == rows * 100, "{rows} {letters}");
+            assert!(
+                rows >= seen && rows % 1000 == 0 && letters == rows * 100,
+                "{rows} {letters}"
+            );
             seen = rows;
             if round == 2 {
                 // Refused while a transaction writes, which is no harm.
@@ -526,7 +557,10 @@ mod tests {
         // What it may use are its own few files, and temporary ones of its own.
         let slot = open.file(0);
         connection
-            .execute_batch(&format!("copy (select 1 a) to '{}' (format parquet, use_tmp_file false)", slot.display()))
+            .execute_batch(&format!(
+                "copy (select 1 a) to '{}' (format parquet, use_tmp_file false)",
+                slot.display()
+            ))
             .unwrap();
         let big = "create temp table big as select range a, hash(range) b from range(12000000) order by b";
         connection.execute_batch(big).unwrap();

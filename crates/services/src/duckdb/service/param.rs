@@ -28,13 +28,18 @@ pub(super) fn bind(statement: &duckdb::Statement<'_>, params: &Params) -> Result
     let mut values = Vec::with_capacity(count);
     for index in 1..=count {
         let name = statement.parameter_name(index)?;
-        let param = params
-            .get(&name)
-            .ok_or_else(|| invalid("parameters", format_args!("have no entry {name:?}, which the statement asks for")))?;
+        let param = params.get(&name).ok_or_else(|| {
+            invalid(
+                "parameters",
+                format_args!("have no entry {name:?}, which the statement asks for"),
+            )
+        })?;
         values.push(value(param));
     }
     if params.len() > count {
-        let known: Vec<_> = (1..=count).filter_map(|index| statement.parameter_name(index).ok()).collect();
+        let known: Vec<_> = (1..=count)
+            .filter_map(|index| statement.parameter_name(index).ok())
+            .collect();
         if let Some(other) = params.keys().find(|name| !known.contains(name)) {
             return Err(invalid(
                 "parameters",

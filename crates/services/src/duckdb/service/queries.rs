@@ -82,7 +82,12 @@ pub(in crate::duckdb) enum BatchItem {
 
 impl Duck {
     /// What is to be run, and where.
-    async fn resolve(&self, entered: &Entered, field: &'static str, query: &Query) -> Result<(Statement, On), Error> {
+    async fn resolve(
+        &self,
+        entered: &Entered,
+        field: &'static str,
+        query: &Query,
+    ) -> Result<(Statement, On), Error> {
         let key = &entered.open().key;
         let sql = match query.statement {
             Some(_) if !query.sql.is_empty() => {
@@ -115,7 +120,12 @@ impl Duck {
     }
 
     /// Runs a statement and returns up to `most` of its rows.
-    pub(in crate::duckdb) async fn query(&self, entered: &Entered, query: Query, most: usize) -> Result<Rows, Error> {
+    pub(in crate::duckdb) async fn query(
+        &self,
+        entered: &Entered,
+        query: Query,
+        most: usize,
+    ) -> Result<Rows, Error> {
         let (statement, on) = self.resolve(entered, "query", &query).await?;
         let (sql, params) = (statement.text.clone(), query.params.clone());
         let began = Instant::now();
@@ -130,7 +140,11 @@ impl Duck {
     }
 
     /// How a statement would be run, as text.
-    pub(in crate::duckdb) async fn explain(&self, entered: &Entered, query: Query) -> Result<(String, Duration), Error> {
+    pub(in crate::duckdb) async fn explain(
+        &self,
+        entered: &Entered,
+        query: Query,
+    ) -> Result<(String, Duration), Error> {
         let (statement, on) = self.resolve(entered, "query", &query).await?;
         let sql = format!("EXPLAIN {}", statement.text);
         // What itself explains is not run by another EXPLAIN either.
@@ -157,7 +171,8 @@ impl Duck {
     ) -> Result<(Piece, Pieces<Piece>), Error> {
         let (statement, on) = self.resolve(entered, "query", &query).await?;
         let (sql, params) = (statement.text.clone(), query.params.clone());
-        let work = move |connection: &Connection, sink: &Sink<Piece>| pour(connection, &sql, &params, most, sink);
+        let work =
+            move |connection: &Connection, sink: &Sink<Piece>| pour(connection, &sql, &params, most, sink);
         let streamed = stream(&self.0.threads, entered, on, query.limit, work).await;
         Self::note_write(entered, &statement, &query);
         streamed
@@ -227,7 +242,9 @@ impl Duck {
             for sql in &statements {
                 items.push(match run_one(sql) {
                     Ok(affected) => BatchItem::Done(affected),
-                    Err(error @ (Error::Broken(_) | Error::Cancelled(_) | Error::TimedOut)) => return Err(error),
+                    Err(error @ (Error::Broken(_) | Error::Cancelled(_) | Error::TimedOut)) => {
+                        return Err(error);
+                    }
                     Err(error) => BatchItem::Failed(error),
                 });
             }
@@ -270,10 +287,18 @@ impl Duck {
     }
 
     /// Ends a transaction.
-    pub(in crate::duckdb) async fn end(&self, entered: &Entered, id: StatefulId, commit: bool) -> Result<(), Error> {
+    pub(in crate::duckdb) async fn end(
+        &self,
+        entered: &Entered,
+        id: StatefulId,
+        commit: bool,
+    ) -> Result<(), Error> {
         let transaction = self.0.transactions.enter(id, &entered.open().key).await?;
         let wrote = commit && transaction.has_written();
-        let ended = run(&self.0.threads, entered, On::Own, MAX_TIME, move |_| end(transaction, commit)).await;
+        let ended = run(&self.0.threads, entered, On::Own, MAX_TIME, move |_| {
+            end(transaction, commit)
+        })
+        .await;
         if wrote {
             entered.open().wrote();
         }
@@ -289,12 +314,14 @@ fn end(mut transaction: InTransaction, commit: bool) -> Result<(), Error> {
         let _ = connection.execute_batch("ROLLBACK");
         return Ok(());
     }
-    connection.execute_batch("COMMIT").map_err(|error| match Error::from(error) {
-        Error::Precondition(why) | Error::Sql(why) => {
-            Error::Conflict(format!("DuckDB did not commit, and nothing was written: {why}"))
-        }
-        other => other,
-    })
+    connection
+        .execute_batch("COMMIT")
+        .map_err(|error| match Error::from(error) {
+            Error::Precondition(why) | Error::Sql(why) => {
+                Error::Conflict(format!("DuckDB did not commit, and nothing was written: {why}"))
+            }
+            other => other,
+        })
 }
 
 fn in_transaction_whole(
@@ -342,7 +369,11 @@ pub(super) fn in_transaction<T>(
 }
 
 /// A statement that was executed, of which the rows are read as they come.
-fn executed<'a>(connection: &'a Connection, sql: &str, params: &Params) -> Result<duckdb::Statement<'a>, Error> {
+fn executed<'a>(
+    connection: &'a Connection,
+    sql: &str,
+    params: &Params,
+) -> Result<duckdb::Statement<'a>, Error> {
     let mut statement = connection.prepare(sql)?;
     let values = param::bind(&statement, params)?;
     drop(statement.stream_arrow(params_from_iter(values))?);
@@ -350,7 +381,12 @@ fn executed<'a>(connection: &'a Connection, sql: &str, params: &Params) -> Resul
 }
 
 /// Rows that are held at once, up to what a response may have.
-pub(super) fn gather(connection: &Connection, sql: &str, params: &Params, most: usize) -> Result<Rows, Error> {
+pub(super) fn gather(
+    connection: &Connection,
+    sql: &str,
+    params: &Params,
+    most: usize,
+) -> Result<Rows, Error> {
     let statement = executed(connection, sql, params)?;
     let head = Head::of(&statement)?;
     let mut found = Vec::new();
@@ -374,7 +410,13 @@ pub(super) fn gather(connection: &Connection, sql: &str, params: &Params, most: 
     })
 }
 
-fn pour(connection: &Connection, sql: &str, params: &Params, most: usize, sink: &Sink<Piece>) -> Result<(), Error> {
+fn pour(
+    connection: &Connection,
+    sql: &str,
+    params: &Params,
+    most: usize,
+    sink: &Sink<Piece>,
+) -> Result<(), Error> {
     let began = Instant::now();
     let statement = executed(connection, sql, params)?;
     let head = Head::of(&statement)?;

@@ -62,7 +62,7 @@ pub(in crate::duckdb) struct CopyNote {
 
 pub(super) enum Registry {
     Local(Local),
-    Shared(Bucket),
+    Shared(Box<Bucket>),
 }
 
 impl Registry {
@@ -144,7 +144,9 @@ impl Registry {
                 Change::Overtaken => {}
             }
         }
-        Err(Error::Conflict("others change the tenant's databases all the time; try again".into()))
+        Err(Error::Conflict(
+            "others change the tenant's databases all the time; try again".into(),
+        ))
     }
 }
 
@@ -176,7 +178,9 @@ impl Local {
             return Ok(Arc::clone(known));
         }
         let file = self.root.join(slug).join(FILE);
-        let all = spawn_blocking(move || read(&file)).await.map_err(Error::internal)??;
+        let all = spawn_blocking(move || read(&file))
+            .await
+            .map_err(Error::internal)??;
         let all = Arc::new(all);
         // Tenants that have none are not kept in mind: there may be any number of them.
         if !all.is_empty() {
@@ -197,7 +201,9 @@ impl Local {
         let folder = self.root.join(slug);
         let text = serde_json::to_vec_pretty(&all).map_err(Error::internal)?;
         // Written to its end also if the call that asked for it is given up.
-        spawn_blocking(move || write(&folder, &text)).await.map_err(Error::internal)??;
+        spawn_blocking(move || write(&folder, &text))
+            .await
+            .map_err(Error::internal)??;
         self.known.lock().insert(slug.to_owned(), Arc::new(all));
         Ok(result)
     }
@@ -238,10 +244,19 @@ mod tests {
         };
         registry.add("s", meta("2", "b")).await.unwrap();
         registry.add("s", meta("1", "a")).await.unwrap();
-        assert!(matches!(registry.add("s", meta("3", "a")).await, Err(Error::Exists(_))));
+        assert!(matches!(
+            registry.add("s", meta("3", "a")).await,
+            Err(Error::Exists(_))
+        ));
         registry.update("s", "1", |meta| meta.tables = 7).await.unwrap();
         let again = Registry::Local(Local::new(folder.path().into()));
-        let names: Vec<_> = again.list("s").await.unwrap().iter().map(|meta| meta.name.clone()).collect();
+        let names: Vec<_> = again
+            .list("s")
+            .await
+            .unwrap()
+            .iter()
+            .map(|meta| meta.name.clone())
+            .collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(again.find("s", "a").await.unwrap().tables, 7);
         assert_eq!(again.find("s", "2").await.unwrap().name, "b");

@@ -6,16 +6,19 @@ use duckdb::{
     arrow::{
         array::{Array, AsArray, StructArray},
         datatypes::{
-            DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-            IntervalMonthDayNanoType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-            TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-            UInt64Type,
+            DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+            Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+            TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+            UInt8Type, UInt16Type, UInt32Type, UInt64Type,
         },
     },
     core::{LogicalTypeHandle, LogicalTypeId},
 };
 
-use super::{error::{Error, invalid}, json};
+use super::{
+    error::{Error, invalid},
+    json,
+};
 
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +80,11 @@ impl Head {
 
     /// About what it takes in a message, in bytes.
     pub(super) fn size(&self) -> usize {
-        self.names.iter().chain(&self.types).map(|text| text.len() + 8).sum()
+        self.names
+            .iter()
+            .chain(&self.types)
+            .map(|text| text.len() + 8)
+            .sum()
     }
 }
 
@@ -116,14 +123,22 @@ fn type_name(kind: &LogicalTypeHandle) -> String {
     let field = |index: usize| {
         let name = kind.child_name(index);
         let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let name = if plain { name } else { crate::duckdb::names::quoted(&name) };
+        let name = if plain {
+            name
+        } else {
+            crate::duckdb::names::quoted(&name)
+        };
         format!("{name} {}", type_name(&kind.child(index)))
     };
     let fields = || (0..kind.num_children()).map(field).collect::<Vec<_>>().join(", ");
     match kind.id() {
         LogicalTypeId::Decimal => format!("DECIMAL({},{})", kind.decimal_width(), kind.decimal_scale()),
         LogicalTypeId::List | LogicalTypeId::Array => format!("{}[]", type_name(&kind.child(0))),
-        LogicalTypeId::Map => format!("MAP({}, {})", type_name(&kind.child(0)), type_name(&kind.child(1))),
+        LogicalTypeId::Map => format!(
+            "MAP({}, {})",
+            type_name(&kind.child(0)),
+            type_name(&kind.child(1))
+        ),
         LogicalTypeId::Struct => format!("STRUCT({})", fields()),
         LogicalTypeId::Union => format!("UNION({})", fields()),
         other => simple_name(other).to_owned(),
@@ -170,10 +185,15 @@ fn simple_name(id: LogicalTypeId) -> &'static str {
 }
 
 /// The rows of a batch.
-pub(super) fn rows<'a>(head: &'a Head, batch: &'a StructArray) -> impl Iterator<Item = Result<Vec<Cell>, Error>> + 'a {
+pub(super) fn rows<'a>(
+    head: &'a Head,
+    batch: &'a StructArray,
+) -> impl Iterator<Item = Result<Vec<Cell>, Error>> + 'a {
     (0..batch.len()).map(move |row| {
         let columns = batch.columns().iter().zip(&head.shapes);
-        columns.map(|(column, shape)| cell(column.as_ref(), shape, row)).collect()
+        columns
+            .map(|(column, shape)| cell(column.as_ref(), shape, row))
+            .collect()
     })
 }
 
@@ -240,15 +260,25 @@ pub(super) fn cell(column: &dyn Array, shape: &Shape, row: usize) -> Result<Cell
         }
         (DataType::Interval(_), _) => {
             let interval = value!(IntervalMonthDayNanoType);
-            Cell::Text(self::interval(interval.months, interval.days, interval.nanoseconds))
+            Cell::Text(self::interval(
+                interval.months,
+                interval.days,
+                interval.nanoseconds,
+            ))
         }
-        (other, _) => return Err(Error::Unsupported(format!("values of type {other} cannot be sent"))),
+        (other, _) => {
+            return Err(Error::Unsupported(format!(
+                "values of type {other} cannot be sent"
+            )));
+        }
     })
 }
 
 /// As a number where it fits, else as text.
 fn integer<T: Copy + ToString + TryInto<i64>>(number: T) -> Cell {
-    number.try_into().map_or_else(|_| Cell::Text(number.to_string()), Cell::Int)
+    number
+        .try_into()
+        .map_or_else(|_| Cell::Text(number.to_string()), Cell::Int)
 }
 
 fn decimal(value: i128, scale: i8) -> String {
@@ -303,7 +333,12 @@ fn date(days: i32) -> String {
 /// Of the nanoseconds since midnight.
 fn time(nanos: i128) -> String {
     let (seconds, part) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    let mut text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
     text.push_str(&fraction(part));
     text
 }

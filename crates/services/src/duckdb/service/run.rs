@@ -96,7 +96,10 @@ impl Cancel {
     fn begin(&self, handle: Arc<InterruptHandle>) -> Result<(), Error> {
         let mut state = self.0.lock();
         if state.told {
-            return Err(state.why.take().unwrap_or(Error::Cancelled("the call was given up")));
+            return Err(state
+                .why
+                .take()
+                .unwrap_or(Error::Cancelled("the call was given up")));
         }
         state.handle = Some(handle);
         Ok(())
@@ -139,7 +142,13 @@ struct Begun<T> {
     until: tokio::time::Instant,
 }
 
-async fn begin<T, W>(threads: &Threads, entered: &Entered, on: On, limit: Duration, work: W) -> Result<Begun<T>, Error>
+async fn begin<T, W>(
+    threads: &Threads,
+    entered: &Entered,
+    on: On,
+    limit: Duration,
+    work: W,
+) -> Result<Begun<T>, Error>
 where
     T: Send + 'static,
     W: FnOnce(&Connection, &Arc<Cancel>) -> Result<T, Error> + Send + 'static,
@@ -202,7 +211,11 @@ fn on_connection<T>(
 
 type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-async fn permits(threads: &Threads, entered: &Entered, until: tokio::time::Instant) -> Result<Permits, Error> {
+async fn permits(
+    threads: &Threads,
+    entered: &Entered,
+    until: tokio::time::Instant,
+) -> Result<Permits, Error> {
     let of_database = Arc::clone(&entered.open().running);
     let of_all = Arc::clone(&threads.running);
     if let (Ok(own), Ok(all)) = (
@@ -211,7 +224,9 @@ async fn permits(threads: &Threads, entered: &Entered, until: tokio::time::Insta
     ) {
         return Ok((own, all));
     }
-    let _place = Arc::clone(&threads.waiting).try_acquire_owned().map_err(|_| Error::Busy)?;
+    let _place = Arc::clone(&threads.waiting)
+        .try_acquire_owned()
+        .map_err(|_| Error::Busy)?;
     let both = async {
         let own = of_database.acquire_owned().await.map_err(Error::internal)?;
         let all = of_all.acquire_owned().await.map_err(Error::internal)?;
@@ -221,13 +236,23 @@ async fn permits(threads: &Threads, entered: &Entered, until: tokio::time::Insta
 }
 
 /// Does something on a connection, for `limit` at most.
-pub(super) async fn run<T, W>(threads: &Threads, entered: &Entered, on: On, limit: Duration, work: W) -> Result<T, Error>
+pub(super) async fn run<T, W>(
+    threads: &Threads,
+    entered: &Entered,
+    on: On,
+    limit: Duration,
+    work: W,
+) -> Result<T, Error>
 where
     T: Send + 'static,
     W: FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
 {
     let begun = begin(threads, entered, on, limit, move |connection, _| work(connection)).await?;
-    let Begun { mut work, leash, until } = begun;
+    let Begun {
+        mut work,
+        leash,
+        until,
+    } = begun;
     let ended = match timeout_at(until, &mut work).await {
         Ok(ended) => ended,
         Err(_) => {
@@ -337,6 +362,10 @@ where
 impl Cancel {
     /// Why it was told to stop, taken once.
     fn reason(&self) -> Error {
-        self.0.lock().why.take().unwrap_or(Error::Cancelled("the statement was stopped"))
+        self.0
+            .lock()
+            .why
+            .take()
+            .unwrap_or(Error::Cancelled("the statement was stopped"))
     }
 }

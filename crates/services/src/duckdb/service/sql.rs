@@ -31,7 +31,8 @@ const DENIED_FUNCTIONS: &[&str] = &[
 const QUERIES: &[&str] = &["select", "from", "with", "values", "table", "pivot", "unpivot"];
 const DESCRIPTIONS: &[&str] = &["describe", "desc", "show", "summarize"];
 const WRITES: &[&str] = &[
-    "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop", "comment", "analyze", "vacuum",
+    "insert", "update", "delete", "merge", "truncate", "create", "alter", "drop", "comment", "analyze",
+    "vacuum",
 ];
 /// Of PRAGMA: those that only describe.
 const PRAGMAS: &[&str] = &["table_info", "show_tables", "storage_info"];
@@ -61,7 +62,10 @@ pub(in crate::duckdb) struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
     /// In small letters, also if it was quoted.
-    Word { text: String, quoted: bool },
+    Word {
+        text: String,
+        quoted: bool,
+    },
     /// `$name`, `$1`, `?`.
     Parameter(String),
     Other(char),
@@ -86,7 +90,10 @@ impl Statement {
         };
         let text = sql[..last.end].to_owned();
         if tokens.iter().any(|it| it.token == Token::Other(';')) {
-            return Err(invalid(field, "holds more than one statement; ExecuteBatch takes several"));
+            return Err(invalid(
+                field,
+                "holds more than one statement; ExecuteBatch takes several",
+            ));
         }
         balanced(field, &tokens)?;
         for pair in tokens.windows(2) {
@@ -103,7 +110,11 @@ impl Statement {
                 _ => None,
             })
             .collect();
-        let first = match tokens.iter().find(|it| it.token != Token::Other('(')).map(|it| &it.token) {
+        let first = match tokens
+            .iter()
+            .find(|it| it.token != Token::Other('('))
+            .map(|it| &it.token)
+        {
             Some(Token::Word { text, quoted: false }) => text.as_str(),
             _ => return Err(invalid(field, "begins with nothing that begins a statement")),
         };
@@ -154,16 +165,27 @@ pub(in crate::duckdb) fn with_file(field: &'static str, sql: &str, file: &str) -
 fn kind(field: &'static str, first: &str, words: &[&str]) -> Result<Kind, Error> {
     let writes = || {
         // Sequences are moved by a SELECT.
-        words.iter().any(|word| matches!(*word, "insert" | "update" | "delete" | "merge" | "nextval"))
+        words
+            .iter()
+            .any(|word| matches!(*word, "insert" | "update" | "delete" | "merge" | "nextval"))
     };
     let second = words.get(1).copied().unwrap_or_default();
     let denied = |what: &str| Err(Error::Denied(format!("{field}: SQL cannot {what} here")));
     match first {
         "with" if writes() => Ok(Kind::Write),
-        first if QUERIES.contains(&first) => Ok(if words.contains(&"nextval") { Kind::Write } else { Kind::Query }),
+        first if QUERIES.contains(&first) => Ok(if words.contains(&"nextval") {
+            Kind::Write
+        } else {
+            Kind::Query
+        }),
         first if DESCRIPTIONS.contains(&first) => Ok(Kind::Read),
         "update" if second == "extensions" => denied("load extensions"),
-        "create" | "drop" | "alter" if words.iter().take(6).any(|word| matches!(*word, "secret" | "secrets")) => {
+        "create" | "drop" | "alter"
+            if words
+                .iter()
+                .take(6)
+                .any(|word| matches!(*word, "secret" | "secrets")) =>
+        {
             denied("keep secrets")
         }
         "alter" if second == "database" => denied("change databases"),
@@ -182,11 +204,13 @@ fn kind(field: &'static str, first: &str, words: &[&str]) -> Result<Kind, Error>
                 return Err(invalid(field, "explains nothing"));
             };
             let kind = kind(field, inner, rest)?;
-            Ok(if kind == Kind::Write && (analyze || words.contains(&"analyze")) {
-                Kind::Write
-            } else {
-                Kind::Read
-            })
+            Ok(
+                if kind == Kind::Write && (analyze || words.contains(&"analyze")) {
+                    Kind::Write
+                } else {
+                    Kind::Read
+                },
+            )
         }
         "pragma" if PRAGMAS.contains(&second) => Ok(Kind::Read),
         "pragma" | "set" | "reset" => denied("change settings"),
@@ -198,8 +222,13 @@ fn kind(field: &'static str, first: &str, words: &[&str]) -> Result<Kind, Error>
             field,
             "transactions are begun and ended by BeginTransaction, CommitTransaction and RollbackTransaction",
         )),
-        "prepare" | "execute" | "deallocate" => Err(invalid(field, "statements are prepared by PrepareStatement")),
-        other => Err(invalid(field, format_args!("no statement begins with {:?}", clip(other)))),
+        "prepare" | "execute" | "deallocate" => {
+            Err(invalid(field, "statements are prepared by PrepareStatement"))
+        }
+        other => Err(invalid(
+            field,
+            format_args!("no statement begins with {:?}", clip(other)),
+        )),
     }
 }
 
@@ -207,7 +236,26 @@ fn begins(word: &str) -> bool {
     QUERIES.contains(&word)
         || WRITES.contains(&word)
         || DESCRIPTIONS.contains(&word)
-        || matches!(word, "attach" | "detach" | "use" | "copy" | "export" | "import" | "install" | "load" | "call" | "set" | "reset" | "pragma" | "explain" | "prepare" | "execute" | "checkpoint" | "force")
+        || matches!(
+            word,
+            "attach"
+                | "detach"
+                | "use"
+                | "copy"
+                | "export"
+                | "import"
+                | "install"
+                | "load"
+                | "call"
+                | "set"
+                | "reset"
+                | "pragma"
+                | "explain"
+                | "prepare"
+                | "execute"
+                | "checkpoint"
+                | "force"
+        )
 }
 
 fn clip(word: &str) -> &str {
@@ -225,16 +273,25 @@ fn balanced(field: &'static str, tokens: &[Spanned]) -> Result<(), Error> {
                 }
             }
             Token::Other(bracket @ (')' | ']' | '}')) => {
-                let fits = matches!((open.pop(), bracket), (Some('('), ')') | (Some('['), ']') | (Some('{'), '}'));
+                let fits = matches!(
+                    (open.pop(), bracket),
+                    (Some('('), ')') | (Some('['), ']') | (Some('{'), '}')
+                );
                 if !fits {
-                    return Err(invalid(field, format_args!("has a `{bracket}` that closes nothing")));
+                    return Err(invalid(
+                        field,
+                        format_args!("has a `{bracket}` that closes nothing"),
+                    ));
                 }
             }
             _ => {}
         }
     }
     match open.last() {
-        Some(bracket) => Err(invalid(field, format_args!("has a `{bracket}` that is not closed"))),
+        Some(bracket) => Err(invalid(
+            field,
+            format_args!("has a `{bracket}` that is not closed"),
+        )),
         None => Ok(()),
     }
 }
@@ -242,7 +299,10 @@ fn balanced(field: &'static str, tokens: &[Spanned]) -> Result<(), Error> {
 /// Where the reader is not sure to read as DuckDB does, it refuses.
 fn tokens(field: &'static str, sql: &str) -> Result<Vec<Spanned>, Error> {
     if sql.len() > MAX {
-        return Err(invalid(field, format_args!("has {} bytes, and may have {MAX}", sql.len())));
+        return Err(invalid(
+            field,
+            format_args!("has {} bytes, and may have {MAX}", sql.len()),
+        ));
     }
     if sql.contains('\0') {
         return Err(invalid(field, "holds a NUL character"));
@@ -258,7 +318,9 @@ fn tokens(field: &'static str, sql: &str) -> Result<Vec<Spanned>, Error> {
             at += rest.find(['\n', '\r']).unwrap_or(rest.len());
             continue;
         } else if let Some(inner) = rest.strip_prefix("/*") {
-            let end = inner.find("*/").ok_or_else(|| invalid(field, "has a comment that is not closed"))?;
+            let end = inner
+                .find("*/")
+                .ok_or_else(|| invalid(field, "has a comment that is not closed"))?;
             if inner[..end].contains("/*") {
                 return Err(invalid(field, "has a comment within a comment"));
             }
@@ -292,15 +354,18 @@ fn token(field: &'static str, rest: &str, c: char) -> Result<(Token, usize), Err
             Ok((Token::Parameter(rest[1..=digits].to_owned()), digits + 1))
         }
         c if is_word(c) => {
-            let length = rest.find(|c: char| !(is_word(c) || c == '$')).unwrap_or(rest.len());
+            let length = rest
+                .find(|c: char| !(is_word(c) || c == '$'))
+                .unwrap_or(rest.len());
             let text = rest[..length].to_lowercase();
             let follows = rest[length..].chars().next();
             match (text.as_str(), follows) {
                 ("e", Some('\'')) => Ok((Token::Text, 1 + quoted(field, &rest[1..], '\'', true)?)),
                 ("x" | "b", Some('\'')) => Ok((Token::Text, 1 + quoted(field, &rest[1..], '\'', false)?)),
-                ("u", Some('&')) if rest[2..].starts_with(['\'', '"']) => {
-                    Err(invalid(field, "has a name or text with U&, which this service does not read"))
-                }
+                ("u", Some('&')) if rest[2..].starts_with(['\'', '"']) => Err(invalid(
+                    field,
+                    "has a name or text with U&, which this service does not read",
+                )),
                 _ => Ok((Token::Word { text, quoted: false }, length)),
             }
         }
@@ -339,7 +404,9 @@ fn dollar(field: &'static str, rest: &str) -> Result<(Token, usize), Error> {
     if rest[1 + length..].starts_with('$') && !name.starts_with(|c: char| c.is_ascii_digit()) {
         let tag = &rest[..length + 2];
         let text = &rest[tag.len()..];
-        let end = text.find(tag).ok_or_else(|| invalid(field, format_args!("has a {tag} that is not closed")))?;
+        let end = text
+            .find(tag)
+            .ok_or_else(|| invalid(field, format_args!("has a {tag} that is not closed")))?;
         return Ok((Token::Text, end + 2 * tag.len()));
     }
     if name.is_empty() {
@@ -368,7 +435,10 @@ mod tests {
             ("describe t", Kind::Read),
             ("explain insert into t values (1)", Kind::Read),
             ("explain analyze insert into t values (1)", Kind::Write),
-            ("insert into t values (';', $$;$$, $a$ ; $a$, e'\\';', \"a;b\") returning a", Kind::Write),
+            (
+                "insert into t values (';', $$;$$, $a$ ; $a$, e'\\';', \"a;b\") returning a",
+                Kind::Write,
+            ),
             ("create table t (a int)", Kind::Write),
             ("pragma table_info('t')", Kind::Read),
             ("select $1, ?, $name, a[1], {'a': 1}", Kind::Query),
@@ -380,22 +450,67 @@ mod tests {
     #[test]
     fn what_is_not_the_tenants_is_refused() {
         for sql in [
-            "attach ':memory:' as x", "detach x", "use x", "copy t to 'x'", "COPY t FROM 'x'", "export database 'x'",
-            "import database 'x'", "install httpfs", "load icu", "set threads = 1", "reset threads",
-            "pragma enable_profiling", "pragma memory_limit = '1GB'", "call pragma_version()", "checkpoint",
-            "force checkpoint", "create secret s (type s3)", "create or replace persistent secret s (type s3)",
-            "explain analyze copy t to 'x'", "explain (format json) attach 'x'", "update extensions",
-            "select * from enable_profiling()", "select * from \"ENABLE_LOGGING\" /* x */ ()", "from query('select 1')",
+            "attach ':memory:' as x",
+            "detach x",
+            "use x",
+            "copy t to 'x'",
+            "COPY t FROM 'x'",
+            "export database 'x'",
+            "import database 'x'",
+            "install httpfs",
+            "load icu",
+            "set threads = 1",
+            "reset threads",
+            "pragma enable_profiling",
+            "pragma memory_limit = '1GB'",
+            "call pragma_version()",
+            "checkpoint",
+            "force checkpoint",
+            "create secret s (type s3)",
+            "create or replace persistent secret s (type s3)",
+            "explain analyze copy t to 'x'",
+            "explain (format json) attach 'x'",
+            "update extensions",
+            "select * from enable_profiling()",
+            "select * from \"ENABLE_LOGGING\" /* x */ ()",
+            "from query('select 1')",
             "create macro m() as table from system.main.enable_logging()",
         ] {
-            assert!(matches!(kind_of(sql), Err(Error::Denied(_))), "{sql}: {:?}", kind_of(sql));
+            assert!(
+                matches!(kind_of(sql), Err(Error::Denied(_))),
+                "{sql}: {:?}",
+                kind_of(sql)
+            );
         }
         for sql in [
-            "", ";", "--", "select 1; select 2", "select 1; attach 'x'", "selec", "begin", "commit", "rollback",
-            "prepare p as select 1", "execute p", "/* /* */ attach 'x' */ select 1", "select 'a", "select \"a",
-            "select $$a", "select (1", "select 1)", "select (1]", "select U&\"\\0061\"", "/* a", "'a'", "select\0 1",
+            "",
+            ";",
+            "--",
+            "select 1; select 2",
+            "select 1; attach 'x'",
+            "selec",
+            "begin",
+            "commit",
+            "rollback",
+            "prepare p as select 1",
+            "execute p",
+            "/* /* */ attach 'x' */ select 1",
+            "select 'a",
+            "select \"a",
+            "select $$a",
+            "select (1",
+            "select 1)",
+            "select (1]",
+            "select U&\"\\0061\"",
+            "/* a",
+            "'a'",
+            "select\0 1",
         ] {
-            assert!(matches!(kind_of(sql), Err(Error::Invalid { .. })), "{sql}: {:?}", kind_of(sql));
+            assert!(
+                matches!(kind_of(sql), Err(Error::Invalid { .. })),
+                "{sql}: {:?}",
+                kind_of(sql)
+            );
         }
         let deep = format!("select {}1{}", "(".repeat(501), ")".repeat(501));
         assert!(kind_of(&deep).is_err());

@@ -47,10 +47,16 @@ impl Transactions {
     pub(super) fn reserve(self: &Arc<Self>, id: StatefulId, entered: &Entered) -> Result<Reserved, Error> {
         let mut all = self.0.lock();
         let slug = &entered.open().key.slug;
-        let own = all.values().filter(|held| held.entered.open().key.slug == *slug).count();
+        let own = all
+            .values()
+            .filter(|held| held.entered.open().key.slug == *slug)
+            .count();
         let what = "the tenant has all the open transactions that it may have";
         if own >= TRANSACTIONS_OF_TENANT {
-            return Err(Error::Quota { what, limit: TRANSACTIONS_OF_TENANT });
+            return Err(Error::Quota {
+                what,
+                limit: TRANSACTIONS_OF_TENANT,
+            });
         }
         if all.len() >= TRANSACTIONS {
             return Err(Error::Busy);
@@ -73,7 +79,12 @@ impl Transactions {
 
     /// The transaction, once no other call has it.
     pub(super) async fn enter(self: &Arc<Self>, id: StatefulId, key: &Key) -> Result<InTransaction, Error> {
-        let held = self.0.lock().get(&id).filter(|held| held.entered.open().key == *key).cloned();
+        let held = self
+            .0
+            .lock()
+            .get(&id)
+            .filter(|held| held.entered.open().key == *key)
+            .cloned();
         let held = held.ok_or_else(ended)?;
         let connection = Arc::clone(&held.connection).lock_owned().await;
         if connection.is_none() || !self.0.lock().contains_key(&id) {
@@ -92,7 +103,8 @@ impl Transactions {
     pub(super) fn sweep(&self) -> Vec<Connection> {
         let mut over = Vec::new();
         self.0.lock().retain(|_, held| {
-            let idle = held.used.lock().elapsed() > TRANSACTION_IDLE && Arc::strong_count(&held.connection) == 1;
+            let idle =
+                held.used.lock().elapsed() > TRANSACTION_IDLE && Arc::strong_count(&held.connection) == 1;
             let gone = held.entered.open().is_closed() || held.entered.open().is_broken();
             let ends = idle || gone || held.began.elapsed() > TRANSACTION_LIFE;
             if ends {
@@ -106,7 +118,9 @@ impl Transactions {
                 Ok(mut connection) => connections.extend(connection.take()),
                 Err(_) => {
                     if let Some(cancel) = held.cancel.lock().upgrade() {
-                        cancel.fire(Error::Cancelled("the transaction had 5 minutes, and was rolled back"));
+                        cancel.fire(Error::Cancelled(
+                            "the transaction had 5 minutes, and was rolled back",
+                        ));
                     }
                 }
             }
@@ -116,7 +130,11 @@ impl Transactions {
 
     /// Of one database.
     pub(super) fn count(&self, key: &Key) -> usize {
-        self.0.lock().values().filter(|held| held.entered.open().key == *key).count()
+        self.0
+            .lock()
+            .values()
+            .filter(|held| held.entered.open().key == *key)
+            .count()
     }
 
     /// Ends all of a database.
@@ -136,8 +154,10 @@ impl Reserved {
     pub(super) fn fill(mut self, connection: Connection) -> Result<(), Error> {
         let held = self.id.and_then(|id| self.all.0.lock().get(&id).cloned());
         let held = held.ok_or_else(ended)?;
-        *held.connection.try_lock().map_err(|_| Error::internal("a transaction was used before it began"))? =
-            Some(connection);
+        *held
+            .connection
+            .try_lock()
+            .map_err(|_| Error::internal("a transaction was used before it began"))? = Some(connection);
         self.id = None;
         Ok(())
     }
@@ -207,7 +227,10 @@ struct Prepared {
 impl Statements {
     pub(super) fn add(&self, id: StatefulId, key: &Key, sql: String) -> Result<(), Error> {
         let mut all = self.0.lock();
-        let own = all.values().filter(|statement| statement.key.slug == key.slug).count();
+        let own = all
+            .values()
+            .filter(|statement| statement.key.slug == key.slug)
+            .count();
         if own >= STATEMENTS_OF_TENANT {
             return Err(Error::Quota {
                 what: "the tenant has all the prepared statements that it may have",
@@ -237,7 +260,9 @@ impl Statements {
     }
 
     pub(super) fn sweep(&self) {
-        self.0.lock().retain(|_, statement| statement.used.elapsed() < STATEMENT_IDLE);
+        self.0
+            .lock()
+            .retain(|_, statement| statement.used.elapsed() < STATEMENT_IDLE);
     }
 
     pub(super) fn forget_all(&self, key: &Key) {

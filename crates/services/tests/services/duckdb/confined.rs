@@ -45,13 +45,26 @@ async fn sql_reaches_nothing_but_its_database() {
         fails(world.query(sql).await, Code::PermissionDenied);
         fails(world.execute(sql, "").await, Code::PermissionDenied);
     }
-    for sql in ["select getenv('HOME')", "begin", "prepare p as select 1", "select 1; select 2"] {
+    for sql in [
+        "select getenv('HOME')",
+        "begin",
+        "prepare p as select 1",
+        "select 1; select 2",
+    ] {
         let code = world.query(sql).await.unwrap_err().code();
-        assert!(matches!(code, Code::InvalidArgument | Code::NotFound), "{sql}: {code:?}");
+        assert!(
+            matches!(code, Code::InvalidArgument | Code::NotFound),
+            "{sql}: {code:?}"
+        );
     }
     assert_eq!(world.number("select count(*) from duckdb_secrets()").await, 0);
     // Nothing of it lasts.
-    assert_eq!(world.number("select count(*) from duckdb_databases() where not internal").await, 1);
+    assert_eq!(
+        world
+            .number("select count(*) from duckdb_databases() where not internal")
+            .await,
+        1
+    );
     assert_eq!(world.number("select a from t").await, 1);
 }
 
@@ -81,8 +94,16 @@ async fn structured_calls_take_no_sql_but_their_own() {
             columns: vec![bad.clone()],
             ..Default::default()
         };
-        let code = world.client().create_table(request).await.expect_err(&format!("{bad:?}")).code();
-        assert!(matches!(code, Code::InvalidArgument | Code::PermissionDenied), "{bad:?}: {code:?}");
+        let code = world
+            .client()
+            .create_table(request)
+            .await
+            .expect_err(&format!("{bad:?}"))
+            .code();
+        assert!(
+            matches!(code, Code::InvalidArgument | Code::PermissionDenied),
+            "{bad:?}: {code:?}"
+        );
     }
     let view = |query: &str| pb::CreateViewRequest {
         database_id: world.db.clone(),
@@ -91,11 +112,22 @@ async fn structured_calls_take_no_sql_but_their_own() {
         query: query.into(),
         replace: false,
     };
-    for query in ["", "drop table t", "select 1; drop table t", "insert into t values (1)"] {
-        fails(world.client().create_view(view(query)).await, Code::InvalidArgument);
+    for query in [
+        "",
+        "drop table t",
+        "select 1; drop table t",
+        "insert into t values (1)",
+    ] {
+        fails(
+            world.client().create_view(view(query)).await,
+            Code::InvalidArgument,
+        );
     }
     fails(
-        world.client().create_view(view("select * from read_text('/etc/passwd')")).await,
+        world
+            .client()
+            .create_view(view("select * from read_text('/etc/passwd')"))
+            .await,
         Code::PermissionDenied,
     );
     let function = |body: &str| pb::CreateFunctionRequest {
@@ -107,13 +139,19 @@ async fn structured_calls_take_no_sql_but_their_own() {
         return_type: String::new(),
     };
     for body in ["", "a; drop table t", "a) + (1", "a /*"] {
-        fails(world.client().create_function(function(body)).await, Code::InvalidArgument);
+        fails(
+            world.client().create_function(function(body)).await,
+            Code::InvalidArgument,
+        );
     }
     let extension = |name: &str| pb::InstallExtensionRequest {
         database_id: world.db.clone(),
         user_id: world.user.clone(),
         extension_name: name.into(),
     };
-    fails(world.client().install_extension(extension("httpfs")).await, Code::PermissionDenied);
+    fails(
+        world.client().install_extension(extension("httpfs")).await,
+        Code::PermissionDenied,
+    );
     world.client().install_extension(extension("json")).await.unwrap();
 }

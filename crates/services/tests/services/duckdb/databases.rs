@@ -11,12 +11,24 @@ async fn databases_are_made_listed_described_and_removed() {
         user_id: world.user.clone(),
         organization_id: "acme".into(),
         metadata: [("team".to_owned(), "x".to_owned())].into(),
-        config: [("TimeZone".to_owned(), "Europe/Berlin".to_owned()), ("threads".to_owned(), "1".to_owned())].into(),
+        config: [
+            ("TimeZone".to_owned(), "Europe/Berlin".to_owned()),
+            ("threads".to_owned(), "1".to_owned()),
+        ]
+        .into(),
         ..Default::default()
     };
-    let made = world.client().create_database(second.clone()).await.unwrap().into_inner();
+    let made = world
+        .client()
+        .create_database(second.clone())
+        .await
+        .unwrap()
+        .into_inner();
     let made = made.database_info.unwrap();
-    assert_eq!((made.organization_id.as_str(), made.user_id.as_str()), ("acme", world.user.as_str()));
+    assert_eq!(
+        (made.organization_id.as_str(), made.user_id.as_str()),
+        ("acme", world.user.as_str())
+    );
     fails(world.client().create_database(second).await, Code::AlreadyExists);
     let list = |filter: &str| {
         let request = pb::ListDatabasesRequest {
@@ -30,8 +42,15 @@ async fn databases_are_made_listed_described_and_removed() {
     };
     world.run("create table t (a int)").await;
     let all = list("").await;
-    let names: Vec<_> = all.databases.iter().map(|it| (it.database_name.as_str(), it.table_count)).collect();
-    assert_eq!((names, all.total_count), (vec![("A_second", 0), ("main-db", 1)], 2));
+    let names: Vec<_> = all
+        .databases
+        .iter()
+        .map(|it| (it.database_name.as_str(), it.table_count))
+        .collect();
+    assert_eq!(
+        (names, all.total_count),
+        (vec![("A_second", 0), ("main-db", 1)], 2)
+    );
     assert_eq!(list("SECOND").await.databases.len(), 1);
 
     // By id as by name, and each is its own.
@@ -39,9 +58,17 @@ async fn databases_are_made_listed_described_and_removed() {
         database_id: id.into(),
         user_id: world.user.clone(),
     };
-    let found = world.client().get_database_info(info(&made.database_id)).await.unwrap().into_inner();
+    let found = world
+        .client()
+        .get_database_info(info(&made.database_id))
+        .await
+        .unwrap()
+        .into_inner();
     let found = found.database_info.unwrap();
-    assert_eq!((found.database_name.as_str(), found.metadata["team"].as_str()), ("A_second", "x"));
+    assert_eq!(
+        (found.database_name.as_str(), found.metadata["team"].as_str()),
+        ("A_second", "x")
+    );
     assert!(found.version.starts_with("1.5") && found.size_bytes > 0 && found.created_at.is_some());
     let zone = pb::ExecuteQueryRequest {
         query: "select current_setting('TimeZone'), current_setting('threads')".into(),
@@ -57,13 +84,30 @@ async fn databases_are_made_listed_described_and_removed() {
         delete_from_minio: true,
         force,
     };
-    world.client().delete_database(delete("A_second", false)).await.unwrap();
-    fails(world.client().get_database_info(info(&made.database_id)).await, Code::NotFound);
-    fails(world.client().delete_database(delete("A_second", false)).await, Code::NotFound);
+    world
+        .client()
+        .delete_database(delete("A_second", false))
+        .await
+        .unwrap();
+    fails(
+        world.client().get_database_info(info(&made.database_id)).await,
+        Code::NotFound,
+    );
+    fails(
+        world.client().delete_database(delete("A_second", false)).await,
+        Code::NotFound,
+    );
     // One in use goes by force alone.
     let id = world.begin().await.unwrap();
-    fails(world.client().delete_database(delete("main-db", false)).await, Code::FailedPrecondition);
-    world.client().delete_database(delete("main-db", true)).await.unwrap();
+    fails(
+        world.client().delete_database(delete("main-db", false)).await,
+        Code::FailedPrecondition,
+    );
+    world
+        .client()
+        .delete_database(delete("main-db", true))
+        .await
+        .unwrap();
     fails(world.execute("select 1", &id).await, Code::NotFound);
     assert_eq!(list("").await.total_count, 0);
     // The name is free, and what comes is new.
@@ -95,25 +139,50 @@ async fn a_tenant_sees_its_own_alone() {
     // What one has begun another cannot use.
     let transaction = world.begin().await.unwrap();
     fails(stranger.execute("select 1", &transaction).await, Code::NotFound);
-    fails(stranger.client().rollback_transaction(stranger.end_request(&transaction)).await, Code::NotFound);
-    world.client().rollback_transaction(world.end_request(&transaction)).await.unwrap();
+    fails(
+        stranger
+            .client()
+            .rollback_transaction(stranger.end_request(&transaction))
+            .await,
+        Code::NotFound,
+    );
+    world
+        .client()
+        .rollback_transaction(world.end_request(&transaction))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_names_and_settings_are_refused() {
     let world = World::start().await;
-    for name in ["", "a b", "../x", "a/b", "grün", &"a".repeat(64), "db-00000000000000000000000000000000"] {
+    for name in [
+        "",
+        "a b",
+        "../x",
+        "a/b",
+        "grün",
+        &"a".repeat(64),
+        "db-00000000000000000000000000000000",
+    ] {
         let message = fails(world.create(&world.user, name).await, Code::InvalidArgument);
         assert!(message.starts_with("database_name"), "{message}");
     }
-    for (name, value) in [("memory_limit", "100GB"), ("threads", "99"), ("enable_external_access", "true")] {
+    for (name, value) in [
+        ("memory_limit", "100GB"),
+        ("threads", "99"),
+        ("enable_external_access", "true"),
+    ] {
         let request = pb::CreateDatabaseRequest {
             database_name: "x".into(),
             user_id: world.user.clone(),
             config: [(name.to_owned(), value.to_owned())].into(),
             ..Default::default()
         };
-        let message = fails(world.client().create_database(request).await, Code::InvalidArgument);
+        let message = fails(
+            world.client().create_database(request).await,
+            Code::InvalidArgument,
+        );
         assert!(message.starts_with("config."), "{message}");
     }
     let request = pb::CreateDatabaseRequest {
@@ -143,6 +212,11 @@ async fn health_and_figures_are_told() {
     };
     fails(world.client().health_check(absent).await, Code::NotFound);
     // The request names nobody: these are the default user's.
-    let metrics = world.client().get_metrics(pb::GetMetricsRequest::default()).await.unwrap().into_inner();
+    let metrics = world
+        .client()
+        .get_metrics(pb::GetMetricsRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
     assert!(metrics.success && metrics.metrics.unwrap().fields.contains_key("memory_limit_bytes"));
 }

@@ -43,12 +43,34 @@ async fn tables_are_made_described_measured_and_removed() {
         ..column("code", "VARCHAR")
     });
     request.table_name = "orders \"x\"".into();
-    let made = world.client().create_table(request.clone()).await.unwrap().into_inner().table_info.unwrap();
-    assert_eq!((made.schema_name.as_str(), made.table_type.as_str(), made.comment.as_str()), ("main", "BASE TABLE", "all"));
+    let made = world
+        .client()
+        .create_table(request.clone())
+        .await
+        .unwrap()
+        .into_inner()
+        .table_info
+        .unwrap();
+    assert_eq!(
+        (
+            made.schema_name.as_str(),
+            made.table_type.as_str(),
+            made.comment.as_str()
+        ),
+        ("main", "BASE TABLE", "all")
+    );
     let found: Vec<_> = made
         .columns
         .iter()
-        .map(|it| (it.name.as_str(), it.data_type.as_str(), it.nullable, it.is_primary_key, it.is_unique))
+        .map(|it| {
+            (
+                it.name.as_str(),
+                it.data_type.as_str(),
+                it.nullable,
+                it.is_primary_key,
+                it.is_unique,
+            )
+        })
         .collect();
     let expected = vec![
         ("id", "INTEGER", false, true, false),
@@ -57,8 +79,17 @@ async fn tables_are_made_described_measured_and_removed() {
         ("code", "VARCHAR", true, false, true),
     ];
     assert_eq!(found, expected);
-    assert_eq!((made.columns[1].default_value.as_str(), made.columns[1].comment.as_str()), ("(1 + 1)", "it's money"));
-    fails(world.client().create_table(request.clone()).await, Code::AlreadyExists);
+    assert_eq!(
+        (
+            made.columns[1].default_value.as_str(),
+            made.columns[1].comment.as_str()
+        ),
+        ("(1 + 1)", "it's money")
+    );
+    fails(
+        world.client().create_table(request.clone()).await,
+        Code::AlreadyExists,
+    );
     request.if_not_exists = true;
     world.client().create_table(request.clone()).await.unwrap();
 
@@ -70,7 +101,11 @@ async fn tables_are_made_described_measured_and_removed() {
         ..Default::default()
     };
     let listed = world.client().list_tables(list).await.unwrap().into_inner();
-    let ours = listed.tables.iter().find(|table| table.table_name == request.table_name).unwrap();
+    let ours = listed
+        .tables
+        .iter()
+        .find(|table| table.table_name == request.table_name)
+        .unwrap();
     assert_eq!((ours.row_count, ours.columns.len()), (3, 4));
     let stats = pb::GetTableStatsRequest {
         database_id: world.db.clone(),
@@ -78,12 +113,25 @@ async fn tables_are_made_described_measured_and_removed() {
         table_name: request.table_name.clone(),
         include_columns: true,
     };
-    let stats = world.client().get_table_stats(stats).await.unwrap().into_inner().stats.unwrap();
+    let stats = world
+        .client()
+        .get_table_stats(stats)
+        .await
+        .unwrap()
+        .into_inner()
+        .stats
+        .unwrap();
     assert_eq!(stats.row_count, 3);
     let amount = &stats.column_stats[1];
     let least = amount.min_value.as_ref().and_then(|value| value.value.clone());
-    assert_eq!((amount.null_count, amount.distinct_count, least), (1, 2, Some(text("1.50"))));
-    let tags = stats.column_stats[2].max_value.as_ref().and_then(|value| value.value.clone());
+    assert_eq!(
+        (amount.null_count, amount.distinct_count, least),
+        (1, 2, Some(text("1.50")))
+    );
+    let tags = stats.column_stats[2]
+        .max_value
+        .as_ref()
+        .and_then(|value| value.value.clone());
     assert_eq!(tags, Some(Kind::NullValue(0)));
 
     let schema = |name: &str| pb::GetTableSchemaRequest {
@@ -91,11 +139,24 @@ async fn tables_are_made_described_measured_and_removed() {
         user_id: world.user.clone(),
         table_name: name.into(),
     };
-    fails(world.client().get_table_schema(schema("absent")).await, Code::NotFound);
+    fails(
+        world.client().get_table_schema(schema("absent")).await,
+        Code::NotFound,
+    );
     world.run("create schema s").await;
     world.run("create table s.t as select 1 a").await;
-    let found = world.client().get_table_schema(schema("s.t")).await.unwrap().into_inner().table_info.unwrap();
-    assert_eq!((found.schema_name.as_str(), found.table_name.as_str()), ("s", "t"));
+    let found = world
+        .client()
+        .get_table_schema(schema("s.t"))
+        .await
+        .unwrap()
+        .into_inner()
+        .table_info
+        .unwrap();
+    assert_eq!(
+        (found.schema_name.as_str(), found.table_name.as_str()),
+        ("s", "t")
+    );
     let drop = |name: &str, if_exists| pb::DropTableRequest {
         database_id: world.db.clone(),
         user_id: world.user.clone(),
@@ -104,7 +165,10 @@ async fn tables_are_made_described_measured_and_removed() {
         cascade: false,
     };
     world.client().drop_table(drop("s.t", false)).await.unwrap();
-    fails(world.client().drop_table(drop("s.t", false)).await, Code::NotFound);
+    fails(
+        world.client().drop_table(drop("s.t", false)).await,
+        Code::NotFound,
+    );
     world.client().drop_table(drop("s.t", true)).await.unwrap();
 }
 
@@ -119,16 +183,34 @@ async fn views_and_macros_are_made_and_used() {
         query: query.into(),
         replace,
     };
-    world.client().create_view(view("v", "select a from t where a > 2 -- big", false)).await.unwrap();
-    fails(world.client().create_view(view("v", "select 1", false)).await, Code::AlreadyExists);
+    world
+        .client()
+        .create_view(view("v", "select a from t where a > 2 -- big", false))
+        .await
+        .unwrap();
+    fails(
+        world.client().create_view(view("v", "select 1", false)).await,
+        Code::AlreadyExists,
+    );
     assert_eq!(world.number("select count(*) from v").await, 2);
-    world.client().create_view(view("v", "select a from t", true)).await.unwrap();
-    world.client().create_view(view("b", "from t", false)).await.unwrap();
+    world
+        .client()
+        .create_view(view("v", "select a from t", true))
+        .await
+        .unwrap();
+    world
+        .client()
+        .create_view(view("b", "from t", false))
+        .await
+        .unwrap();
     let list = pb::ListViewsRequest {
         database_id: world.db.clone(),
         user_id: world.user.clone(),
     };
-    assert_eq!(world.client().list_views(list).await.unwrap().into_inner().views, ["b", "v"]);
+    assert_eq!(
+        world.client().list_views(list).await.unwrap().into_inner().views,
+        ["b", "v"]
+    );
     let drop = pb::DropViewRequest {
         database_id: world.db.clone(),
         user_id: world.user.clone(),
@@ -145,16 +227,34 @@ async fn views_and_macros_are_made_and_used() {
         parameters: vec!["x".into()],
         return_type: kind.into(),
     };
-    world.client().create_function(function("twice", "x * 2", "INTEGER")).await.unwrap();
+    world
+        .client()
+        .create_function(function("twice", "x * 2", "INTEGER"))
+        .await
+        .unwrap();
     assert_eq!(world.number("select twice(21)").await, 42);
-    world.client().create_function(function("twice", "x * 3", "")).await.unwrap();
+    world
+        .client()
+        .create_function(function("twice", "x * 3", ""))
+        .await
+        .unwrap();
     assert_eq!(world.number("select twice(2)").await, 6);
-    world.client().create_function(function("upto", "select a from t where a < x", "TABLE")).await.unwrap();
+    world
+        .client()
+        .create_function(function("upto", "select a from t where a < x", "TABLE"))
+        .await
+        .unwrap();
     assert_eq!(world.number("select count(*) from upto(3)").await, 3);
     let extensions = pb::ListExtensionsRequest {
         database_id: world.db.clone(),
         user_id: world.user.clone(),
     };
-    let found = world.client().list_extensions(extensions).await.unwrap().into_inner().extensions;
+    let found = world
+        .client()
+        .list_extensions(extensions)
+        .await
+        .unwrap()
+        .into_inner()
+        .extensions;
     assert!(found.iter().any(|it| it.name == "parquet" && it.loaded));
 }
