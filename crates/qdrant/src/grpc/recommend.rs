@@ -75,11 +75,7 @@ pub(super) fn discover(request: pb::DiscoverPoints) -> Result<Search, Failure> {
     })
 }
 
-fn examples(
-    field: &str,
-    ids: Vec<pb::PointId>,
-    vectors: Vec<pb::Vector>,
-) -> Result<Vec<Input>, Failure> {
+fn examples(field: &str, ids: Vec<pb::PointId>, vectors: Vec<pb::Vector>) -> Result<Vec<Input>, Failure> {
     let ids = ids
         .into_iter()
         .enumerate()

@@ -85,14 +85,9 @@ pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
         .route("/points/search/matrix/offsets", post(matrix::offsets))
         .route("/facet", post(points::facet));
     // The rest of Qdrant's API, so that it is told apart from what does not exist.
-    let collection = [
-        "/optimizations",
-        "/shards",
-        "/shards/{*rest}",
-        "/vectors/{*rest}",
-    ]
-    .into_iter()
-    .fold(collection, |router, path| router.route(path, any(unsupported)));
+    let collection = ["/optimizations", "/shards", "/shards/{*rest}", "/vectors/{*rest}"]
+        .into_iter()
+        .fold(collection, |router, path| router.route(path, any(unsupported)));
     let router = Router::new()
         .route("/", get(version))
         .route("/collections", get(collections::list))

@@ -107,7 +107,10 @@ async fn tenant(kind: ServiceKind, client: &Client) -> (Actor, Fixture) {
         user: format!("{tag}-user"),
         organization: format!("{tag}-org"),
     };
-    let slugs = [Tenant::organization(&identity.organization), Tenant::user(&identity.user)];
+    let slugs = [
+        Tenant::organization(&identity.organization),
+        Tenant::user(&identity.user),
+    ];
     fixtures::prepare(kind, &names, &slugs.map(|tenant| tenant.slug().to_owned())).await;
     let actor = Actor::new(client.clone(), identity);
     let fixture = fixtures::fixture(kind, &names);
