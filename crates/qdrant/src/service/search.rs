@@ -6,7 +6,8 @@ use qdrant_edge::{
     Condition, ContextPair, ContextQuery, DiscoverQuery, EdgeShard, FeedbackItem, FeedbackNaiveQuery, Filter,
     Fusion, HasIdCondition, Mmr as EngineMmr, NaiveFeedbackStrategy, NamedQuery, PointId,
     Prefetch as EnginePrefetch, QueryEnum, QueryRequest, RecommendQuery, Sample, ScoredPoint, ScoringQuery,
-    SearchParams, TypedMultiDenseVector, VectorInternal, WithPayloadInterface, WithVector,
+    SearchParams, TypedMultiDenseVector, VectorInternal, VectorStructInternal, WithPayloadInterface,
+    WithVector,
     external::ordered_float::OrderedFloat,
 };
 
@@ -99,12 +100,35 @@ impl Resolved {
     /// The results after the offset.
     pub(super) fn run(self, shard: &InUse<'_>) -> Result<Vec<ScoredPoint>, Failure> {
         let (offset, limit) = (self.request.offset, self.request.limit);
+        // The engine answers with the vectors that it compared the candidates by as well.
+        let asked = match &self.request.query {
+            Some(ScoringQuery::Mmr(_)) => Some(self.request.with_vector.clone()),
+            _ => None,
+        };
         let mut found = shard.read(|engine| engine.query(self.request))?;
         if let Some(least) = self.least_score {
             found.retain(|point| point.score >= least);
         }
+        if let Some(asked) = asked {
+            for point in &mut found {
+                leave_only(&asked, &mut point.vector);
+            }
+        }
         // The engine finds enough for the offset, but leaves it to its caller to skip that much.
         Ok(found.into_iter().skip(offset).take(limit).collect())
+    }
+}
+
+/// Removes the vectors that were not asked for.
+fn leave_only(asked: &WithVector, vector: &mut Option<VectorStructInternal>) {
+    match (asked, &mut *vector) {
+        (WithVector::Bool(true), _) => {}
+        (WithVector::Selector(names), Some(VectorStructInternal::Named(vectors))) => {
+            vectors.retain(|name, _| names.contains(name));
+        }
+        // The only one, which has the empty name.
+        (WithVector::Selector(names), _) if names.iter().any(String::is_empty) => {}
+        (WithVector::Bool(false) | WithVector::Selector(_), _) => *vector = None,
     }
 }
 

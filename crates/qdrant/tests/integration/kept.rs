@@ -270,8 +270,8 @@ async fn snapshots_are_whole_after_kill_9() {
         })
         .await;
         server = Server::start(storage.path());
-        assert_eq!(entries(storage.path(), "staging"), 0);
         let found = get(&server, "/collections/c/snapshots").await;
+        assert_eq!(entries(storage.path(), "staging"), 0);
         let found = found.as_array().unwrap();
         let names: Vec<_> = found.iter().map(|snapshot| &snapshot["name"]).collect();
         // The last may have made it, though nobody was told.

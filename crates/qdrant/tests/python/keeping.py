@@ -209,6 +209,8 @@ def quantization(c):
             always_ram=True, encoding=m.BinaryQuantizationEncoding.TWO_BITS
         )),
     }
+    # Signs say little of a vector of few dimensions: of 2000 such, the best ten are among the 320 of the best signs.
+    oversampling = {"scalar": 4.0, "product": 4.0, "binary": 32.0}
     for name, config in kinds.items():
         c.create_collection(
             name,
@@ -230,7 +232,7 @@ def quantization(c):
             exact = c.query_points(name, query=query.tolist(), limit=10, search_params=m.SearchParams(exact=True))
             ranking(exact.points, scores, 10, what=name)
             params = m.SearchParams(
-                hnsw_ef=256, quantization=m.QuantizationSearchParams(rescore=True, oversampling=4.0)
+                hnsw_ef=256, quantization=m.QuantizationSearchParams(rescore=True, oversampling=oversampling[name])
             )
             near = c.query_points(name, query=query.tolist(), limit=10, search_params=params).points
             found += len({p.id for p in near} & {p.id for p in exact.points})

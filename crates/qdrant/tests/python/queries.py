@@ -44,7 +44,8 @@ def rows():
 def payload(i):
     result = {
         "n": i,
-        "price": number(10.0),
+        # Of few digits: the engine reads a longer number of JSON to within its last bit.
+        "price": round(number(10.0), 3),
         "group": f"g{i % 7}",
         "page": i // 10,
         "tags": [f"t{i % 3}", f"t{i % 5}"],
@@ -250,8 +251,9 @@ def filters(both, what, indexed):
 def nearest(both):
     asked = {"d": dense(D), "e": dense(E), "m": rows(), "s": sparse()}
     for using, vector in asked.items():
-        # Of some the score grows with the distance.
-        threshold = both.memory.query_points("q", query=vector, using=using, limit=9).points[8].score
+        # Between two points: the last bits of a score differ. Of some the score grows with the distance.
+        best = both.memory.query_points("q", query=vector, using=using, limit=10).points
+        threshold = (best[8].score + best[9].score) / 2
         for what, rest in {
             "plain": {},
             "filtered": {"query_filter": SOME},
