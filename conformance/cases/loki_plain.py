@@ -49,6 +49,7 @@ def push(w: World) -> None:
     refused(INVALID, lambda: w.call("PushLog"), "entry")
     refused(INVALID, lambda: w.call("PushLog", entry={"line": "x", "labels": {"a b": "c"}}), "entry.labels")
     refused(INVALID, lambda: w.call("PushLog", entry={"line": "x" * 300_000}), "entry.line")
+    refused(INVALID, lambda: w.call("PushLog", entry={"labels": {"service": "api"}}), "entry.line", "empty")
     refused(INVALID, lambda: w.call("PushLog", entry={"timestamp": at(now - 8 * 86400 * SECOND)}), "entry.timestamp")
     behind = {"line": "x", "labels": {"service": "api"}, "timestamp": at(now - 7200 * SECOND)}
     refused(INVALID, lambda: w.call("PushLog", entry=behind), "entry.timestamp", "behind")

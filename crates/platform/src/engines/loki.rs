@@ -38,6 +38,9 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
             // Alone in its ring, it has nobody to hand over to or to wait for.
             "lifecycler": { "min_ready_duration": "0s", "final_sleep": "0s" },
             "wal": { "enabled": true, "dir": inside("wal"), "replay_memory_ceiling": "256MB" },
+            // Entries may be a week old when they come, and are in the ingester until it writes their chunk. In one
+            // process the querier asks it for no older ones than this says: 3 h if it says nothing.
+            "query_store_max_look_back_period": "192h",
         },
         "schema_config": { "configs": [{
             "from": "2024-01-01",
@@ -51,8 +54,6 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
             "retention_enabled": true,
             "delete_request_store": "filesystem",
         },
-        // Entries may be a week old when they come, and are in the ingester then.
-        "querier": { "query_ingesters_within": 0 },
         "limits_config": {
             "retention_period": "744h",
             "ingestion_rate_mb": 32,

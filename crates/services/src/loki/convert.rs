@@ -126,6 +126,10 @@ pub(super) fn entry_of(
     if at > now + AHEAD {
         return Err(Error::invalid("timestamp", "is more than 10 min ahead"));
     }
+    if line.is_empty() {
+        // Loki takes it, and loses a block that has no others.
+        return Err(Error::invalid("line", "is empty: Loki does not keep empty lines"));
+    }
     if line.len() > MAX_LINE {
         return Err(Error::invalid(
             "line",
@@ -253,14 +257,16 @@ mod tests {
     fn entries_are_checked() {
         let now = 1_700_000_000 * SECOND;
         let entry = |at: Option<Timestamp>, line: String| entry_of(at, line, Labels::new(), now);
-        let good = entry(None, String::new()).unwrap();
+        let good = entry(None, "x".to_owned()).unwrap();
         assert_eq!((good.at, good.labels["service"].as_str()), (now, "unknown"));
         for (at, field) in [(now - OLDEST - 1, "timestamp"), (now + AHEAD + 1, "timestamp")] {
-            let error = entry(Some(timestamp(at)), String::new()).unwrap_err();
+            let error = entry(Some(timestamp(at)), "x".to_owned()).unwrap_err();
             assert!(error.to_string().starts_with(field), "{error}");
         }
         assert!(entry(Some(timestamp(now - OLDEST)), "x".repeat(MAX_LINE)).is_ok());
-        let error = entry(None, "x".repeat(MAX_LINE + 1)).unwrap_err();
-        assert!(error.to_string().starts_with("line: "), "{error}");
+        for line in [String::new(), "x".repeat(MAX_LINE + 1)] {
+            let error = entry(None, line).unwrap_err();
+            assert!(error.to_string().starts_with("line: "), "{error}");
+        }
     }
 }

@@ -143,7 +143,7 @@ impl Loki {
         Ok((ranged, summary))
     }
 
-    async fn query_range(
+    pub(super) async fn query_range(
         &self,
         names: Names<'_>,
         parameters: &[(&str, &str)],

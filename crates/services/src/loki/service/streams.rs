@@ -88,8 +88,8 @@ impl Loki {
         labels: &Labels,
         limit: Duration,
     ) -> Result<Stream, Error> {
-        let window = Window::last(MAX_WINDOW);
-        let selector = self.this_stream(names, labels, window, limit).await?;
+        let month = Window::last(MAX_WINDOW);
+        let (selector, window) = self.this_stream(names, labels, month, limit).await?;
         let over = Over {
             selector: &selector,
             window,
@@ -121,8 +121,7 @@ impl Loki {
         window: Window,
         limit: Duration,
     ) -> Result<u64, Error> {
-        let counted = window.clipped();
-        let selector = self.this_stream(names, labels, counted, limit).await?;
+        let (selector, counted) = self.this_stream(names, labels, window.clipped(), limit).await?;
         let over = Over {
             selector: &selector,
             window: counted,
@@ -157,15 +156,17 @@ impl Loki {
         Err(refusal.of_question(Asked::Built))
     }
 
-    /// What matches this one stream and no other that has more labels. Fails if nothing was written to it in that time.
+    /// What matches this one stream and no other that has more labels, and the part of the time in which it has entries.
+    /// Fails if nothing was written to it in that time.
     async fn this_stream(
         &self,
         names: Names<'_>,
         labels: &Labels,
         window: Window,
         limit: Duration,
-    ) -> Result<Selector, Error> {
+    ) -> Result<(Selector, Window), Error> {
         let mut selector = Selector::with(labels);
+        let window = self.narrowed(names, &selector, window, limit).await?;
         let over = Over {
             selector: &selector,
             window,
@@ -180,7 +181,37 @@ impl Loki {
                 selector = selector.and(other, Comparison::Equal, "");
             }
         }
-        Ok(selector)
+        Ok((selector, window))
+    }
+
+    /// From the first entry to the last. Loki looks into each day of a time that is added up; these two it finds at once.
+    async fn narrowed(
+        &self,
+        names: Names<'_>,
+        selector: &Selector,
+        window: Window,
+        limit: Duration,
+    ) -> Result<Window, Error> {
+        let query = selector.to_string();
+        let (start, end) = window.texts();
+        let one = async |direction| -> Result<Option<i64>, Error> {
+            let parameters = [
+                ("query", query.as_str()),
+                ("start", &start),
+                ("end", &end),
+                ("limit", "1"),
+                ("direction", direction),
+            ];
+            let found = self.query_range(names, &parameters, Asked::Built, limit).await?;
+            Ok(found.records(names).first().map(|record| record.at))
+        };
+        match tokio::try_join!(one("forward"), one("backward"))? {
+            (Some(first), Some(last)) if first <= last => Ok(Window {
+                start: first,
+                end: last + 1,
+            }),
+            _ => Err(Error::NotFound("the stream")),
+        }
     }
 }
 
