@@ -264,10 +264,11 @@ mod tests {
         assert_eq!(all.start, 0);
         assert_eq!(all.clipped().length(), MAX_WINDOW);
         assert_eq!(
-            deletion(Some(5), Some(DAY)).unwrap(),
-            Window { start: 5, end: DAY }
+            deletion(Some(5), Some(FIRST)).unwrap(),
+            Window { start: 5, end: FIRST }
         );
-        assert!(deletion(Some(DAY), Some(DAY)).is_err());
+        assert!(deletion(Some(5), Some(FIRST - 1)).is_err());
+        assert!(deletion(Some(FIRST), Some(FIRST)).is_err());
         assert!(deletion(Some(i64::MAX / 2), None).is_err());
         assert_eq!(rfc3339(1_700_000_000_123_456_789), "2023-11-14T22:13:20.123Z");
     }
