@@ -540,15 +540,17 @@ fn import_rows(connection: &Connection, import: &Import) -> Result<u64, Error> {
     );
     let known: u64 = connection.query_row(&known, [], |row| row.get(0))?;
     let reader = &import.reader;
-    let sql = if known == 0 {
-        format!("CREATE TABLE {table} AS SELECT * FROM {reader}")
-    } else {
-        if import.truncate {
-            connection.execute_batch(&format!("DELETE FROM {table}"))?;
-        }
-        let by_name = if import.by_name { "BY NAME " } else { "" };
-        format!("INSERT INTO {table} {by_name}SELECT * FROM {reader}")
-    };
+    if known == 0 {
+        connection.execute_batch(&format!("CREATE TABLE {table} AS SELECT * FROM {reader}"))?;
+        // The client counts no rows of this kind of statement.
+        let count = format!("SELECT count(*)::UBIGINT FROM {table}");
+        return Ok(connection.query_row(&count, [], |row| row.get(0))?);
+    }
+    if import.truncate {
+        connection.execute_batch(&format!("DELETE FROM {table}"))?;
+    }
+    let by_name = if import.by_name { "BY NAME " } else { "" };
+    let sql = format!("INSERT INTO {table} {by_name}SELECT * FROM {reader}");
     let mut statement = connection.prepare(&sql)?;
     Ok(statement.execute([])? as u64)
 }

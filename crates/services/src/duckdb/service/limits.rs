@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Databases that are open at a time, of all tenants: with [`MEMORY`] 4 GiB, if all of them use all of it.
-pub(super) const OPEN: usize = 32;
+/// Databases that are open at a time, of all tenants: with [`MEMORY`] 2 GiB, if all of them use all of it. The limit of
+/// the pod leaves as much again to what is not DuckDB's, such as results on their way.
+pub(super) const OPEN: usize = 16;
 
 /// Of one tenant: what a tenant may use is this often what a database may.
 pub(super) const OPEN_OF_TENANT: usize = 4;
