@@ -218,8 +218,8 @@ class Mqtt:
         """What is kept there: it comes before anything that is published later."""
         messages = self.subscribe(topic)
         fence = topic.split("/#")[0] + "/fence-of-the-suite" if topic.endswith("#") else topic
-        # A message that is not kept marks the end.
-        self.publish(fence, b"the end")
+        # A message that is not kept marks the end. One of QoS 2, as what is kept may be: of lower QoS it would be faster.
+        self.publish(fence, b"the end", qos=2)
         found: list[Any] = []
         while (message := messages.next()).retain:
             found.append(message)

@@ -87,3 +87,7 @@ async def many_at_once(w: World) -> None:
     got = [await asyncio.to_thread(listener.next) for _ in range(300)]
     same(sorted(m.payload for m in got), sorted(m["payload"] for m in sent))
     await asyncio.to_thread(listener.end)
+    devices = [{"device_id": f"d-{i}", "device_name": f"Device {i}"} for i in range(20)]
+    made = await w.raw.register_devices_concurrent(devices)
+    same([m["success"] for m in made], [True] * 20)
+    same((await w.raw.list_devices())["total_count"], 20)

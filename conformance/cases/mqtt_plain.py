@@ -34,7 +34,7 @@ class Receiver:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                got.put((self.path, dict(self.headers), body))
+                got.put((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(left.pop(0) if left else 200)
                 self.end_headers()
 
@@ -60,8 +60,8 @@ def delivery(w: World) -> None:
     hook = w.call("RegisterWebhook", **request).webhook
     w.engine.publish(topic(w, "devices/d/telemetry"), TEXT)
     path, headers, body = receiver.got.get(timeout=10)
-    same((path, headers["X-A"], headers["Content-Type"]), ("/hook", "b", "application/json"))
-    at, signature = headers["X-Isa-Signature"].removeprefix("t=").split(",v1=")
+    same((path, headers["x-a"], headers["content-type"]), ("/hook", "b", "application/json"))
+    at, signature = headers["x-isa-signature"].removeprefix("t=").split(",v1=")
     between(int(at) - time.time(), -5, 5, "the time of the signature")
     same(signature, hmac.new(b"secret", at.encode() + b"." + body, hashlib.sha256).hexdigest())
     found = json.loads(body)

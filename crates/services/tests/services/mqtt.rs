@@ -37,7 +37,9 @@ impl World {
 
     /// With engines of its own. Replicas share what devices say: those of other tests would hear it too.
     async fn alone() -> Self {
-        Self::at(Node::alone(ServiceKind::Mqtt).await).await
+        let world = Self::at(Node::alone(ServiceKind::Mqtt).await).await;
+        world.hears().await;
+        world
     }
 
     /// Two replicas over engines of their own.
@@ -50,7 +52,42 @@ impl World {
             let node = Node::over(ServiceKind::Mqtt, &config, engines.endpoints(), engines.clone());
             Self::at(node.await).await
         };
-        [replica().await, replica().await]
+        let pair = [replica().await, replica().await];
+        for one in &pair {
+            one.hears().await;
+        }
+        pair
+    }
+
+    /// Waits until the service hears what passes through the broker: what came before is in no figures.
+    async fn hears(&self) {
+        let user = format!("probe-{:x}", rand::random::<u64>());
+        let device_id = "probe".to_owned();
+        let register = pb::RegisterDeviceRequest {
+            user_id: user.clone(),
+            device_id: device_id.clone(),
+            ..Default::default()
+        };
+        self.client().register_device(register).await.expect("registered");
+        let mut engine = self.engine().await;
+        let topic = format!("devices/{device_id}/telemetry");
+        let full = format!("isa/t/{}/{topic}", Tenant::user(&user).slug());
+        let info = pb::GetTopicInfoRequest {
+            user_id: user.clone(),
+            topic,
+        };
+        let device = pb::GetDeviceInfoRequest {
+            user_id: user,
+            device_id,
+        };
+        until("the service hears", PATIENCE, async || {
+            engine.publish(&full, "x", false).await;
+            let is_seen = self.client().get_topic_info(info.clone()).await.is_ok();
+            let found = self.client().get_device_info(device.clone()).await;
+            let device = found.expect("found").into_inner().device.expect("a device");
+            is_seen && device.messages_sent > 0
+        })
+        .await;
     }
 
     async fn at(node: Node) -> Self {

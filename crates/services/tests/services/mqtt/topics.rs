@@ -112,7 +112,7 @@ async fn retained_messages_are_set_read_and_deleted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topics_are_counted_as_they_are_seen() {
-    let world = World::start().await;
+    let world = World::alone().await;
     let mut engine = world.engine().await;
     let session = world.connect("c").await;
     let _stream = world.subscribe(&session, "t/#").await;

@@ -200,20 +200,22 @@ impl Link {
     /// Sends a message. It counts as written, or as acknowledged, when the receipt is settled.
     pub(super) async fn send(&self, mut message: Publish) -> Result<Receipt, Error> {
         let shared = &*self.shared;
-        let is_counted = message.qos != QoS::AtMostOnce;
-        if is_counted {
+        let permit = if message.qos == QoS::AtMostOnce {
+            None
+        } else {
             // Who would have to wait while nothing goes out is told at once.
             if shared.window.available_permits() == 0 {
                 shared.state.lock().check()?;
             }
             let permit = shared.window.acquire().await;
-            permit.map_err(|_| Error::down("closed"))?.forget();
+            Some(permit.map_err(|_| Error::down("closed"))?)
+        };
+        // Goes back by itself if this fails, or is given up; else with the acknowledgement.
+        let receipt = self.enqueue(&mut message).await?;
+        if let Some(permit) = permit {
+            permit.forget();
         }
-        let sent = self.enqueue(&mut message).await;
-        if sent.is_err() && is_counted {
-            shared.window.add_permits(1);
-        }
-        sent
+        Ok(receipt)
     }
 
     async fn enqueue(&self, message: &mut Publish) -> Result<Receipt, Error> {
