@@ -436,7 +436,10 @@ fn blocks(connection: &Connection, table: &TableName) -> Result<u64, Error> {
         "SELECT count(DISTINCT block_id)::UBIGINT FROM pragma_storage_info({}) WHERE persistent",
         literal(&table.sql())
     );
-    match connection.query_row(&sql, [], |row| row.get(0)).map_err(Error::from) {
+    match connection
+        .query_row(&sql, [], |row| row.get(0))
+        .map_err(Error::from)
+    {
         Err(Error::Missing(_)) => Ok(0),
         found => found,
     }
