@@ -108,7 +108,11 @@ async fn backups_are_of_one_moment_and_make_new_databases() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_are_made_by_themselves_in_the_bucket_of_the_tenants_choice() {
     let mut world = World::start().await;
-    let s3 = crate::minio::s3(&harness::engines().await.endpoint(EngineKind::Minio));
+    let s3 = crate::minio::s3(
+        &harness::engines(ServiceKind::Duckdb)
+            .await
+            .endpoint(EngineKind::Minio),
+    );
     let bucket = format!("{}-copies", world.tenant().slug());
     s3.create_bucket().bucket(&bucket).send().await.unwrap();
     let request = pb::CreateDatabaseRequest {
@@ -174,7 +178,7 @@ async fn replica(ip: &str, port: u16, engines: &Arc<Engines>, folder: &Path) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_share_databases_and_take_over() {
-    let engines = harness::engines().await;
+    let engines = harness::engines(ServiceKind::Duckdb).await;
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let one = replica("127.0.0.1", 0, &engines, first.path()).await;
     let port = one.url.rsplit_once(':').unwrap().1.parse().unwrap();

@@ -1,5 +1,5 @@
 use aws_sdk_s3::primitives::ByteStream;
-use isa_config::EngineKind;
+use isa_config::{EngineKind, ServiceKind};
 use isa_proto::duckdb::{self as pb, import_data_request::Data, value::Value as Kind};
 use tonic::Code;
 
@@ -8,7 +8,11 @@ use crate::harness;
 
 /// S3's own client, and a bucket of the tenant.
 async fn bucket(world: &World) -> (aws_sdk_s3::Client, String) {
-    let s3 = crate::minio::s3(&harness::engines().await.endpoint(EngineKind::Minio));
+    let s3 = crate::minio::s3(
+        &harness::engines(ServiceKind::Duckdb)
+            .await
+            .endpoint(EngineKind::Minio),
+    );
     let name = format!("{}-files", world.tenant().slug());
     s3.create_bucket().bucket(&name).send().await.unwrap();
     (s3, name)
