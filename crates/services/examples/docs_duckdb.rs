@@ -4,10 +4,12 @@ use isa_proto::duckdb::{
     CreateDatabaseRequest, DeleteDatabaseRequest, ExecuteQueryRequest,
     duck_db_service_client::DuckDbServiceClient,
 };
+use tonic::transport::Channel;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut client = DuckDbServiceClient::connect(address()).await?;
+    let channel = Channel::from_static(address()).connect().await?;
+    let mut client = DuckDbServiceClient::new(channel);
     let user = "docs-rust".to_owned();
     let create = CreateDatabaseRequest {
         database_name: "numbers".into(),
