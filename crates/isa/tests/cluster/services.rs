@@ -250,7 +250,9 @@ impl<'a> Outside<'a> {
 
 impl Drop for Outside<'_> {
     fn drop(&mut self) {
-        let names = doors().into_iter().map(|(app, port)| format!("outside-{app}-{port}"));
+        let names = doors()
+            .into_iter()
+            .map(|(app, port)| format!("outside-{app}-{port}"));
         let names: Vec<String> = names.collect();
         let mut args = vec!["-n", NAMESPACE, "delete", "service", "--ignore-not-found"];
         args.extend(names.iter().map(String::as_str));
