@@ -7,8 +7,7 @@ use qdrant_edge::{
     Fusion, HasIdCondition, Mmr as EngineMmr, NaiveFeedbackStrategy, NamedQuery, PointId,
     Prefetch as EnginePrefetch, QueryEnum, QueryRequest, RecommendQuery, Sample, ScoredPoint, ScoringQuery,
     SearchParams, TypedMultiDenseVector, VectorInternal, VectorStructInternal, WithPayloadInterface,
-    WithVector,
-    external::ordered_float::OrderedFloat,
+    WithVector, external::ordered_float::OrderedFloat,
 };
 
 use super::{

@@ -338,7 +338,9 @@ def stages(both):
     both.points("rrf", rrf, prefetch=sources)
     both.points("rrf with k", m.RrfQuery(rrf=m.Rrf(k=60)), prefetch=sources)
     both.points("rrf with weights", m.RrfQuery(rrf=m.Rrf(k=5, weights=[3.0, 1.0, 0.5])), prefetch=sources)
-    both.points("rrf, offset", rrf, prefetch=sources, offset=4, with_payload=["n"])
+    # Where results are cut off or ranked again, which of equal scores come first must not matter: these make none.
+    unequal = lambda *weights: m.RrfQuery(rrf=m.Rrf(k=5, weights=weights))
+    both.points("rrf, offset", unequal(1.0, 0.37, 0.53), prefetch=sources, offset=4, with_payload=["n"])
     both.points("rrf, filtered", rrf, prefetch=sources, query_filter=SOME)
     both.points("rrf, threshold", rrf, prefetch=sources, score_threshold=0.1)
     both.points("dbsf", dbsf, prefetch=sources)
@@ -347,7 +349,7 @@ def stages(both):
     assert point_id(100) not in [p.id for p in found], "a point that is asked with is not found"
     both.points("rescoring", b, using="d", prefetch=[second, third])
     both.points("rescoring with multivectors", rows(), using="m", prefetch=first, query_filter=SOME)
-    nested = m.Prefetch(prefetch=[first, second], query=rrf, limit=25)
+    nested = m.Prefetch(prefetch=[first, second], query=unequal(1.0, 0.37), limit=25)
     both.points("nested", b, using="d", prefetch=nested)
     both.points("nested fusions", rrf, prefetch=[nested, m.Prefetch(prefetch=[third, first], query=b, using="d", limit=15)])
     deep = first
