@@ -78,12 +78,22 @@ async fn sessions_come_back_after_a_lost_connection() {
     world.publish(&session, "a", "before").await;
     assert_eq!(some(&mut stream).await.payload, "before");
     wire.cut();
-    until("the service says that the broker is away", PATIENCE, async || {
-        let message = world.message(&session, "a", "lost", pb::QoSLevel::QosAtLeastOnce);
-        let answer = world.client().publish(message).await;
-        answer.is_err_and(|status| status.code() == Code::Unavailable)
+    // Not by publishing: a message that is under way when the connection is lost waits for the next one.
+    until("the service has noticed", PATIENCE, async || {
+        let status = pb::ConnectionStatusRequest {
+            user_id: world.user.clone(),
+            session_id: session.clone(),
+        };
+        let status = world
+            .client()
+            .get_connection_status(status)
+            .await
+            .expect("a status");
+        !status.into_inner().connected
     })
     .await;
+    let message = world.message(&session, "a", "lost", pb::QoSLevel::QosAtLeastOnce);
+    fails(world.client().publish(message).await, Code::Unavailable);
     // The broker keeps it for the session.
     engine.publish(&world.topic("a"), "meanwhile", false).await;
     wire.mend();
