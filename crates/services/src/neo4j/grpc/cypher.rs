@@ -45,6 +45,9 @@ fn statement(
     if cypher.trim().is_empty() {
         return Err(service::Error::invalid("cypher", "is empty"));
     }
+    if service::concerns_accounts(&cypher) {
+        return Err(service::Error::Accounts);
+    }
     Ok(Statement {
         text: cypher,
         params: convert::parameters("parameters", parameters)?,

@@ -14,6 +14,11 @@ pub(super) fn told(names: Names<'_>, upstream: &Upstream, error: service::Error)
     use service::Error as Why;
     match error {
         Why::Invalid { field, why } => Error::invalid(field, why),
+        Why::Accounts => Error::new(
+            ErrorCode::Unimplemented,
+            "cypher: accounts of Neo4j are the operator's; this service does not change them",
+        )
+        .in_field("cypher"),
         Why::NotFound(what) => Error::not_found(what),
         Why::Exists(why) => Error::new(ErrorCode::AlreadyExists, why),
         Why::Precondition(why) => Error::new(ErrorCode::FailedPrecondition, why),

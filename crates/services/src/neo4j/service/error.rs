@@ -9,6 +9,9 @@ pub(crate) enum Error {
     /// A request that cannot be right.
     #[error("{field}: {why}")]
     Invalid { field: String, why: String },
+    /// A statement about accounts of Neo4j.
+    #[error("accounts of Neo4j are the operator's")]
+    Accounts,
     #[error("{0} does not exist")]
     NotFound(&'static str),
     #[error("{0}")]

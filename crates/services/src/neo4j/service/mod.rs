@@ -1,5 +1,6 @@
 //! Tenants' graphs in one Neo4j. No gRPC.
 
+mod accounts;
 mod algorithms;
 mod bolt;
 mod error;
@@ -19,6 +20,7 @@ use isa_server::StatefulId;
 use tokio::{sync::Semaphore, time::timeout};
 
 pub(crate) use self::{
+    accounts::concerns_accounts,
     algorithms::{Algorithm, Grouping},
     bolt::{
         Duration as Span, Failure, Map, Moment, Node, Path, Point, Relationship, Statement, Summary, Value,
