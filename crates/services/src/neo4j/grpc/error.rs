@@ -22,10 +22,7 @@ pub(super) fn told(names: Names<'_>, upstream: &Upstream, error: service::Error)
         Why::NotFound(what) => Error::not_found(what),
         Why::Exists(why) => Error::new(ErrorCode::AlreadyExists, why),
         Why::Precondition(why) => Error::new(ErrorCode::FailedPrecondition, why),
-        Why::TooLarge(what) => Error::new(
-            ErrorCode::TooLarge,
-            format!("{what}; ask for less of it. Nothing was written"),
-        ),
+        Why::TooLarge(what) => Error::new(ErrorCode::TooLarge, format!("{what}; ask for less")),
         Why::TooDeep => Error::new(
             ErrorCode::InvalidArgument,
             "the result has lists or maps nested deeper than 30, which no message may have; return parts of it",

@@ -97,7 +97,9 @@ impl Room {
     pub(super) fn bytes(&mut self, bytes: usize) -> Result<(), Error> {
         self.bytes += bytes;
         if self.bytes > MAX_BYTES {
-            return Err(Error::TooLarge("the result has more than 64 MiB"));
+            return Err(Error::TooLarge(
+                "the result has more than 64 MiB; what the statement wrote may be there",
+            ));
         }
         Ok(())
     }
@@ -222,9 +224,10 @@ impl Graph {
     }
 }
 
-/// The rows of the statement that stands in line.
+/// The rows of the statement that stands in line. Not one more than may be is asked for: the last row of a statement by
+/// itself commits it, and Community says exactly whether there are more.
 async fn one(connection: &mut Connection) -> Result<Answer, Error> {
-    connection.pull(MAX_ROWS + 1);
+    connection.pull(MAX_ROWS);
     connection.sent().await?;
     read(connection, &mut Room::default()).await
 }
@@ -244,7 +247,7 @@ async fn read(connection: &mut Connection, room: &mut Room) -> Result<Answer, Er
         .await?;
     if more {
         return Err(Error::TooLarge(
-            "the result has more than 10000 rows, nodes or paths",
+            "the result has more than 10000 rows; nothing was written",
         ));
     }
     Ok(answer)
