@@ -182,7 +182,7 @@ fn resources(node: &Node) {
     assert_eq!(total["cpu_requests"], "3892m", "{totals:#}");
     assert_eq!(total["memory_requests"], "7936Mi", "{totals:#}");
     assert_eq!(total["volumes"], "185Gi", "{totals:#}");
-    assert_eq!(layer("grpc-services")["pods"], 8, "{totals:#}");
+    assert_eq!(layer("grpc-services")["pods"], 18, "{totals:#}");
     // The cluster has what the manifests of ci say.
     let rendered = node.isa_json(&["resources", "ci", "-o", "json"]);
     let cluster = node.isa_json(&["resources", "--kube", "-o", "json"]);
