@@ -53,7 +53,7 @@ unit: examples ## Unit tests
 	cargo test $(TESTED) --lib --bins
 
 suite: engines examples ## The vector engine with its official clients, and the platform with every engine and every fault
-	@./isa engines install seaweedfs valkey
+	@./isa engines install seaweedfs valkey grpcurl
 	cargo test $(TESTED) --no-fail-fast $(SUITES:%=--test %)
 
 test-cluster: engines examples ## The platform on a real Kubernetes node that the test makes (root only)
@@ -70,7 +70,7 @@ bench-up: engines ## Time and memory of `isa up` and `isa status`
 
 bench-services: engines ## The building blocks beside the engines' own clients, built for speed; writes docs/benchmarks.md
 	cargo build $(TESTED) --release --bin isa --bin isa-bench
-	$(TARGET)/release/isa-bench --isa $(TARGET)/release/isa --json $(TARGET)/benchmarks.json --write docs/benchmarks.md
+	$(TARGET)/release/isa-bench --isa $(TARGET)/release/isa --soak 600 --json $(TARGET)/benchmarks.json --write docs/benchmarks.md
 
 clean: ## Stop the platform and delete what it and cargo left in this folder
 	@if [ -x ./isa ]; then ./isa down --purge --yes; fi

@@ -19,6 +19,11 @@ SERVICES = {
     "postgres": "isa.postgres.PostgresService",
     "minio": "isa.minio.MinIOService",
     "nats": "isa.nats.NATSService",
+    "qdrant": "isa.qdrant.QdrantService",
+    "neo4j": "isa.neo4j.Neo4jService",
+    "mqtt": "isa.mqtt.MQTTService",
+    "loki": "isa.loki.LokiService",
+    "duckdb": "isa.duckdb.DuckDBService",
 }
 MIB = 1024 * 1024
 LIMITS = [("grpc.max_receive_message_length", 100 * MIB), ("grpc.max_send_message_length", 100 * MIB)]

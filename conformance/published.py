@@ -14,6 +14,15 @@ CLASSES: dict[tuple[str, str], type] = {
     ("minio", "async"): isa_common.AsyncMinIOClient,
     ("nats", "sync"): isa_common.NATSClient,
     ("nats", "async"): isa_common.AsyncNATSClient,
+    ("qdrant", "sync"): isa_common.QdrantClient,
+    ("qdrant", "async"): isa_common.AsyncQdrantClient,
+    ("neo4j", "sync"): isa_common.Neo4jClient,
+    ("neo4j", "async"): isa_common.AsyncNeo4jClient,
+    ("mqtt", "sync"): isa_common.MQTTClient,
+    ("mqtt", "async"): isa_common.AsyncMQTTClient,
+    ("loki", "sync"): isa_common.LokiClient,
+    ("duckdb", "sync"): isa_common.DuckDBClient,
+    ("duckdb", "async"): isa_common.AsyncDuckDBClient,
 }
 
 
@@ -37,7 +46,7 @@ class Noted:
 def make(service: str, kind: str, address: str, user: str, organization: str, called: set[str], **options: Any) -> Any:
     """A client for one user. Note that a second sync one for an address closes the channel of the first."""
     host, _, port = address.rpartition(":")
-    if service in ("redis", "nats"):
+    if service in ("redis", "nats", "mqtt", "loki"):
         options["organization_id"] = organization
     base = CLASSES[service, kind]
     noted = {"_create_stub": lambda self: Noted(base._create_stub(self), called)}

@@ -51,7 +51,7 @@ def test(service: str, cases: list[Case], links: Links) -> Tested:
     """Runs the service's cases; raises if the service or its engine cannot be reached at all."""
     address = links.services[service]
     plain = Plain(service, address)
-    engine = engines.connect(service, links.engines[service])
+    engine = engines.connect(service, links.engines[engines.beside(service)])
     tested = Tested(service, engines.version(service, engine), plain.methods)
     for case in cases:
         for kind in case.kinds:

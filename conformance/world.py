@@ -5,7 +5,7 @@ from typing import Any
 
 from conformance import names, published
 from conformance.background import Blocking
-from conformance.engines import clean, drop_tables
+from conformance.engines import clean, drop_collections, drop_nodes, drop_tables
 from conformance.plain import DEADLINE, Plain, Stream
 
 
@@ -31,7 +31,7 @@ class World:
         self.address = address
         self.plain = plain
         self.engine = engine
-        # Of calls that name nobody. The published client's postgres calls never do.
+        # Of calls that name nobody. The published client's calls never do, of the services in `names.NAMELESS`.
         self.default_tenant = default_tenant
         self.user = user or names.fresh("user")
         self.organization = organization or names.fresh("org")
@@ -40,7 +40,7 @@ class World:
 
     @property
     def tenant(self) -> str:
-        if not self.user or (self.service == "postgres" and self.kind != "plain"):
+        if not self.user or (self.service in names.NAMELESS and self.kind != "plain"):
             return self.default_tenant
         return names.tenant(self.service, self.user, self.organization)
 
@@ -96,14 +96,19 @@ class World:
         first = {"metadata": {"user_id": self.user, **metadata}}
         return self.plain.upload(method, [first, *({"chunk": chunk} for chunk in chunks)])
 
+    def send(self, method: str, requests: list[dict[str, Any]]) -> Any:
+        """A stream of requests that are all alike."""
+        self.called.add(method)
+        return self.plain.upload(method, [self.identified(method, fields) for fields in requests])
+
     def identified(self, method: str, fields: dict[str, Any]) -> dict[str, Any]:
         """The fields, and who calls where the request has room for it."""
         request = self.plain.descriptor.methods_by_name[method].input_type
         known = request.fields_by_name
         caller = {"user_id": self.user}
-        if self.service != "minio":
+        if self.service not in ("minio", "duckdb"):
             caller["organization_id"] = self.organization
-        if self.service == "postgres" and "metadata" in known:
+        if self.service in names.NAMELESS and "metadata" in known:
             return {"metadata": caller, **fields}
         return {name: value for name, value in caller.items() if name in known} | fields
 
@@ -111,6 +116,10 @@ class World:
         """Removes what the tenant, and the others of this case, have on the engine."""
         if self.service == "postgres" and self.tenant == self.default_tenant:
             drop_tables(self.engine, self.tenant, self.user)
+        if self.service == "qdrant" and self.tenant == self.default_tenant:
+            drop_collections(self.engine, self.tenant, self.user)
+        if self.service == "neo4j" and self.tenant == self.default_tenant:
+            drop_nodes(self.engine, self.tenant, self.user)
         for world in [self, *self.others]:
             for tenant in {world.tenant, f"user:{world.user}"} - {self.default_tenant}:
                 clean(self.service, self.engine, tenant)

@@ -35,6 +35,14 @@ def minio_by_factory(w: World) -> None:
         same(client.get_object("by-factory", "k"), b"v")
 
 
+@cases("qdrant", "sync")()
+def qdrant_by_factory(w: World) -> None:
+    with made(w) as client:
+        same(client.create_collection(w.user, 2), True)
+        holds(w.user in client.list_collections(), "the collection is not listed")
+        same(client.delete_collection(w.user), True)
+
+
 @cases("nats", "sync")()
 def nats_by_factory(w: World) -> None:
     with made(w) as client:
@@ -42,3 +50,12 @@ def nats_by_factory(w: World) -> None:
         same(client.kv_get(w.user, "k")["value"], b"v")
     (stream,) = (name for name in w.engine.streams() if name.endswith(w.user))
     w.engine.run(w.engine.stream.delete_stream(stream))
+
+
+@cases("neo4j", "sync")()
+def neo4j_by_factory(w: World) -> None:
+    with made(w) as client:
+        id = client.create_node([w.user], {"n": 1})
+        same(client.get_node(id)["properties"]["n"], 1)
+        same(dict(w.engine.node(id)), {"n": 1})
+        same(client.delete_node(id), True)

@@ -4,7 +4,7 @@
 #[path = "build/generate.rs"]
 mod generate;
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{collections::BTreeSet, env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
@@ -48,7 +48,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = out.join("isa.bin");
     fs::write(&file, descriptors.encode_to_vec())?;
     println!("cargo:descriptors={}", file.display());
+    for file in &descriptors.file {
+        if file.package().starts_with("isa.") {
+            let set = with_imports(&descriptors, file.name());
+            fs::write(out.join(format!("{}.bin", file.package())), set.encode_to_vec())?;
+        }
+    }
     Ok(())
+}
+
+/// A file and all that it imports, itself or by others.
+fn with_imports(descriptors: &FileDescriptorSet, name: &str) -> FileDescriptorSet {
+    let mut wanted = BTreeSet::from([name]);
+    // Imports stand before the files that import them.
+    for file in descriptors.file.iter().rev() {
+        if wanted.contains(file.name()) {
+            wanted.extend(file.dependency.iter().map(String::as_str));
+        }
+    }
+    let files = descriptors.file.iter();
+    FileDescriptorSet {
+        file: files
+            .filter(|file| wanted.contains(file.name()))
+            .cloned()
+            .collect(),
+    }
 }
 
 /// Reflection shows the comments (`grpcurl describe`); where else each token stands is of no use to it.

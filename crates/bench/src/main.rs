@@ -6,6 +6,7 @@ mod measure;
 mod platform;
 mod process;
 mod report;
+mod soak;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ use crate::{
     platform::Platform,
     process::Usage,
     report::{Line, Report},
+    soak::soak,
 };
 
 /// Before the first round of each case: connections open, caches fill.
@@ -40,9 +42,12 @@ struct Options {
     /// Length of a round, in seconds
     #[arg(long, default_value_t = 2.0, value_name = "SECONDS")]
     seconds: f64,
-    /// Rounds of each side
+    /// Rounds of each side; 0 measures no operation by itself
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     rounds: usize,
+    /// At the end, all operations at once for so long, to see whether memory grows
+    #[arg(long, value_name = "SECONDS")]
+    soak: Option<u64>,
     /// Only these services
     #[arg(long, value_delimiter = ',', value_name = "SERVICE")]
     only: Vec<ServiceKind>,
@@ -60,7 +65,12 @@ struct Options {
 fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     ensure!(!options.callers.contains(&0), "--callers: there must be one");
-    ensure!(options.seconds > 0.0 && options.rounds > 0, "nothing to measure");
+    ensure!(
+        options.seconds > 0.0,
+        "--seconds: nothing can be measured in no time"
+    );
+    ensure!(options.soak != Some(0), "--soak: nothing grows in no time");
+    ensure!(options.rounds > 0 || options.soak.is_some(), "nothing to measure");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, usize::from))
         .enable_all()
@@ -87,19 +97,30 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     tokio::time::sleep(IDLE).await;
     let idle = Usage::of(pid)?.cpu_since(&before).as_secs_f64() / IDLE.as_secs_f64();
 
-    let mut lines = Vec::new();
+    let (mut lines, mut measured) = (Vec::new(), Vec::new());
     for kind in kinds {
         let all = cases::of(kind, &platform)
             .await
             .with_context(|| kind.to_string())?;
         for case in all.into_iter().filter(|case| case.name.contains(&options.case)) {
-            for callers in case.callers(&options.callers) {
+            let callers = if options.rounds > 0 {
+                case.callers(&options.callers)
+            } else {
+                Vec::new()
+            };
+            for callers in callers {
                 let line = measure(&case, callers, options, pid, idle).await?;
                 eprintln!("{}", line.brief());
                 lines.push(line);
             }
+            measured.push(case);
         }
     }
+    let rss_loaded_mib = Usage::of(pid)?.rss_mib;
+    let soak = match options.soak {
+        Some(seconds) => Some(soak(&measured, Duration::from_secs(seconds), pid).await?),
+        None => None,
+    };
     let report = Report {
         isa: platform.version().to_owned(),
         // Both are built by one command.
@@ -107,8 +128,11 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         machine: process::machine(),
         command: std::env::args().collect::<Vec<_>>().join(" "),
         idle_cpu_percent: idle * 100.0,
+        services: platform.services(),
         rss_idle_mib: before.rss_mib,
-        rss_loaded_mib: Usage::of(pid)?.rss_mib,
+        own_idle_mib: before.own_mib,
+        rss_loaded_mib,
+        soak,
         lines,
     };
     let table = report.markdown();

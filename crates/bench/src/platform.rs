@@ -1,13 +1,14 @@
 //! A platform of its own, as a user boots it, that wants tokens.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    iter,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, bail};
-use isa_config::{Endpoint, Endpoints, ServiceKind};
+use isa_config::{Endpoint, Endpoints, EngineKind, ServiceKind};
 use serde::de::DeserializeOwned;
 use tonic::{
     Request, Status,
@@ -67,7 +68,11 @@ impl Platform {
         platform.isa(&["keys", "rotate", "--keys", "keys"])?;
         let token = platform.isa(&["token", "issue", "bench", "--lifetime", "86400", "--keys", "keys"])?;
         platform.token = Bearer(format!("Bearer {}", token.trim()).parse().context("the token")?);
-        let engines: Vec<&str> = kinds.iter().map(|kind| kind.engine().name()).collect();
+        let engines = kinds
+            .iter()
+            .flat_map(|kind| kind.also_uses().iter().copied().chain(iter::once(kind.engine())));
+        let engines: BTreeSet<&str> = engines.map(EngineKind::name).collect();
+        let engines: Vec<&str> = engines.into_iter().collect();
         platform.isa(&["up", "--free-ports", "--detach", "--only", &engines.join(",")])?;
         platform.endpoints = platform.state("endpoints.json")?;
         platform.services = platform.state("services.json")?;
@@ -118,6 +123,11 @@ impl Platform {
     /// The process that serves.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// How many building blocks are in it.
+    pub(crate) fn services(&self) -> usize {
+        self.services.len()
     }
 
     pub(crate) fn version(&self) -> &str {

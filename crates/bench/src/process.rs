@@ -12,6 +12,8 @@ pub(crate) struct Usage {
     /// User and system.
     cpu: Duration,
     pub(crate) rss_mib: f64,
+    /// Of that, what is no file's: heap and stacks. Pages of programs and libraries can be dropped and are shared.
+    pub(crate) own_mib: f64,
 }
 
 impl Usage {
@@ -30,11 +32,16 @@ impl Usage {
         };
         let ticks = field(14).zip(field(15)).map(|(user, system)| user + system);
         let status = read("status")?;
-        let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = rss.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+        let mib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kib = line.and_then(|text| text.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+            kib.map(|kib| kib / 1024.0)
+                .with_context(|| format!("/proc/PID/status: {name}"))
+        };
         Ok(Self {
             cpu: Duration::from_millis(ticks.context("/proc/PID/stat")? * 1000 / TICKS),
-            rss_mib: kib.context("/proc/PID/status")? / 1024.0,
+            rss_mib: mib("VmRSS:")?,
+            own_mib: mib("RssAnon:")?,
         })
     }
 

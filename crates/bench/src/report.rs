@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use crate::measure::Figures;
+use crate::{measure::Figures, soak::Soak};
+
+/// Resident memory with all building blocks in one process, while nobody calls.
+const IDLE_BUDGET_MIB: f64 = 64.0;
 
 /// One case with so many callers.
 #[derive(Debug, Serialize)]
@@ -66,8 +69,13 @@ pub(crate) struct Report {
     pub(crate) machine: String,
     pub(crate) command: String,
     pub(crate) idle_cpu_percent: f64,
+    /// How many there are in the process.
+    pub(crate) services: usize,
     pub(crate) rss_idle_mib: f64,
+    /// Of that, heap and stacks; the rest are pages of the program and its libraries.
+    pub(crate) own_idle_mib: f64,
     pub(crate) rss_loaded_mib: f64,
+    pub(crate) soak: Option<Soak>,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -80,7 +88,8 @@ impl Report {
              that alternate. The server wants a token, and counts, limits and records calls. Callers, server and engines share the\n\
              machine. Added latency is the service's percentile less the client's. CPU is user and system time of the process that\n\
              serves, for each call, less what it uses idle.\n\n\
-             - {}{}\n- {}\n- `{}`\n- Idle: {:.1} % of a core, {:.0} MiB resident; after the run: {:.0} MiB\n\n",
+             - {}{}\n- {}\n- `{}`\n- Idle, {} services: {:.1} % of a core, {:.0} MiB resident, {:.0} of which are its own; budget {IDLE_BUDGET_MIB:.0} MiB {}\n\
+             - After the operations below: {:.0} MiB\n\n",
             self.isa,
             if self.optimized {
                 ""
@@ -89,10 +98,21 @@ impl Report {
             },
             self.machine,
             self.command,
+            self.services,
             self.idle_cpu_percent,
             self.rss_idle_mib,
+            self.own_idle_mib,
+            if self.rss_idle_mib <= IDLE_BUDGET_MIB {
+                "kept"
+            } else {
+                "MISSED"
+            },
             self.rss_loaded_mib,
         );
+        if let Some(soak) = &self.soak {
+            text += &soak.markdown();
+            text += "\n";
+        }
         text += "| service | operation | callers | client | service | share | added p50 | added p99 | CPU a call | budget | RSS before, after |\n";
         text += "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
         for line in &self.lines {

@@ -379,7 +379,7 @@ pub(crate) struct Verify {
 pub(crate) enum Engines {
     /// List the engines: version, licence, source, and whether they are installed
     List {
-        /// List the tools of operators and tests instead: kubectl, kube-score, a Kubernetes node ...
+        /// List the tools of operators and tests instead: kubectl, kube-score, grpcurl, a Kubernetes node ...
         #[arg(long)]
         tools: bool,
         #[command(flatten)]

@@ -15,7 +15,7 @@ pub use method::{METHODS, Method};
 pub use prost::bytes::Bytes;
 pub use prost_types;
 
-/// Every file of the contract with its comments, and the imports: for reflection, and for code that walks methods.
+/// Every file of the contract with its comments, and the imports: for code that walks methods.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("isa");
 
 macro_rules! packages {
@@ -26,6 +26,9 @@ macro_rules! packages {
             #[allow(clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction, rustdoc::all)]
             pub mod $name {
                 tonic::include_proto!($package);
+
+                /// The file of this package with its comments, and its imports: for reflection.
+                pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!($package);
             }
         )*
     };

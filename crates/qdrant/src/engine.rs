@@ -112,9 +112,18 @@ impl Maintenance {
                 if let Err(failure) = done {
                     tracing::error!(shard = %shard.engine().path().display(), %failure, "maintenance failed");
                 }
+                drop(shard);
+                service.storage().sweep();
                 if self.state.lock().stopping {
                     return;
                 }
+            }
+            service.storage().sweep();
+            if self.state.lock().stopping {
+                return;
+            }
+            if service.storage().reload_outdated() {
+                self.tell(|state| state.written = true);
             }
             if checkpoint {
                 service.storage().recycle();

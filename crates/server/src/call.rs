@@ -60,6 +60,16 @@ impl Call {
         self.state.shared.stopping.cancelled()
     }
 
+    /// Does something when the server accepts no more calls, such as handing to other replicas what this one keeps. The
+    /// end of the server waits for it as long as for calls. To be asked for once by a service, not by each call.
+    pub fn at_the_end(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let closed = self.state.shared.closed.clone();
+        self.state.shared.leaving.spawn(async move {
+            closed.cancelled().await;
+            work.await;
+        });
+    }
+
     /// Names what a call changes in its audit record: a bucket, a table. Not its content.
     pub fn note(&self, resource: impl Into<String>) {
         let _ = self.state.resource.set(resource.into());

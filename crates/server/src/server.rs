@@ -232,7 +232,15 @@ impl Running {
         while self.doors.join_next().await.is_some() {}
         self.connections.close();
         let time = Duration::from_secs(self.config.drain.timeout_seconds);
-        let clean = timeout(time, self.connections.wait()).await.is_ok();
+        self.shared.leaving.close();
+        let (clean, left) = tokio::join!(
+            timeout(time, self.connections.wait()),
+            timeout(time, self.shared.leaving.wait())
+        );
+        if left.is_err() {
+            tracing::warn!("a service was not done with its last work at the end of the drain");
+        }
+        let clean = clean.is_ok();
         self.shared.cut_off.cancel();
         if !clean {
             tracing::warn!("calls were still running at the end of the drain, and were cut off");

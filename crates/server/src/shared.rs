@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Readiness, ServerError, audit::Audit, auth::Auth, replica::Replicas};
 use isa_config::{AuthMode, ServerConfig};
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     pub(crate) closed: CancellationToken,
     /// What still runs is cut off.
     pub(crate) cut_off: CancellationToken,
+    /// What services do last.
+    pub(crate) leaving: TaskTracker,
     pub(crate) default_deadline: Duration,
     pub(crate) compress_from: usize,
     pub(crate) max_message: usize,
@@ -33,6 +35,7 @@ impl Shared {
             stopping: CancellationToken::new(),
             closed: CancellationToken::new(),
             cut_off: CancellationToken::new(),
+            leaving: TaskTracker::new(),
             default_deadline: Duration::from_secs(config.transport.default_deadline_seconds),
             compress_from: config.transport.compress_from_bytes,
             max_message: config.transport.max_message_mib << 20,

@@ -3,15 +3,10 @@
 use isa_config::{Endpoints, ServiceKind};
 use isa_server::{Mount, Upstream};
 
-use crate::{minio, nats, postgres, redis};
+use crate::{duckdb, loki, minio, mqtt, nats, neo4j, postgres, qdrant, redis};
 
 /// The building blocks that there are.
-pub const AVAILABLE: [ServiceKind; 4] = [
-    ServiceKind::Minio,
-    ServiceKind::Redis,
-    ServiceKind::Nats,
-    ServiceKind::Postgres,
-];
+pub const AVAILABLE: [ServiceKind; 9] = ServiceKind::ALL;
 
 /// Why a service cannot be started, whatever its engine does: its settings are wrong.
 #[derive(Debug, thiserror::Error)]
@@ -32,14 +27,14 @@ pub enum StartError {
 pub fn mount(kind: ServiceKind, endpoints: &Endpoints) -> Result<(Mount, Upstream), StartError> {
     let endpoint = endpoints.get(&kind.engine()).ok_or(StartError::NoEngine(kind))?;
     match kind {
-        ServiceKind::Redis => redis::mount(endpoint),
-        ServiceKind::Postgres => postgres::mount(endpoint),
         ServiceKind::Minio => minio::mount(endpoint),
+        ServiceKind::Duckdb => duckdb::mount(endpoint, endpoints),
+        ServiceKind::Mqtt => mqtt::mount(endpoint, endpoints),
+        ServiceKind::Loki => loki::mount(endpoint),
+        ServiceKind::Redis => redis::mount(endpoint),
         ServiceKind::Nats => nats::mount(endpoint),
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        | ServiceKind::Loki
-        | ServiceKind::Qdrant
-        | ServiceKind::Neo4j => Err(StartError::NotBuilt(kind)),
+        ServiceKind::Postgres => postgres::mount(endpoint),
+        ServiceKind::Qdrant => qdrant::mount(endpoint),
+        ServiceKind::Neo4j => neo4j::mount(endpoint),
     }
 }

@@ -1,19 +1,29 @@
 //! What is measured: one file for each service, one case for each class of methods.
 
+mod duckdb;
+mod loki;
 mod minio;
+mod mqtt;
 mod nats;
+mod neo4j;
 mod postgres;
+mod qdrant;
 mod redis;
 
 use isa_config::ServiceKind;
 
 use crate::{measure::Operation, platform::Platform};
 
-pub(crate) const SERVICES: [ServiceKind; 4] = [
+pub(crate) const SERVICES: [ServiceKind; 9] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
     ServiceKind::Nats,
+    ServiceKind::Qdrant,
+    ServiceKind::Neo4j,
+    ServiceKind::Mqtt,
+    ServiceKind::Loki,
+    ServiceKind::Duckdb,
 ];
 
 /// One operation, both ways.
@@ -66,10 +76,10 @@ pub(crate) async fn of(kind: ServiceKind, platform: &Platform) -> anyhow::Result
         ServiceKind::Postgres => postgres::cases(platform).await,
         ServiceKind::Minio => minio::cases(platform).await,
         ServiceKind::Nats => nats::cases(platform).await,
-        ServiceKind::Duckdb
-        | ServiceKind::Mqtt
-        | ServiceKind::Loki
-        | ServiceKind::Qdrant
-        | ServiceKind::Neo4j => Ok(Vec::new()),
+        ServiceKind::Qdrant => qdrant::cases(platform).await,
+        ServiceKind::Neo4j => neo4j::cases(platform).await,
+        ServiceKind::Mqtt => mqtt::cases(platform).await,
+        ServiceKind::Loki => loki::cases(platform).await,
+        ServiceKind::Duckdb => duckdb::cases(platform).await,
     }
 }

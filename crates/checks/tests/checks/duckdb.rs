@@ -17,10 +17,9 @@ async fn check(endpoint: Endpoint) -> Report {
 #[tokio::test]
 async fn works_in_a_folder_and_leaves_nothing_there() {
     let folder = tempfile::tempdir().unwrap();
-    let found = probe(EngineKind::Duckdb, &at(folder.path()), LIMIT)
+    probe(EngineKind::Duckdb, &at(folder.path()), LIMIT)
         .await
         .unwrap();
-    assert!(found.version.is_some_and(|v| v.starts_with("1.")));
 
     let report = check(at(folder.path())).await;
     assert!(report.ok() && report.steps.len() == 5, "{report:?}");

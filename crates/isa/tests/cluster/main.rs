@@ -13,6 +13,7 @@ mod services;
 
 use std::{fs, time::Instant};
 
+use isa_config::ServiceKind;
 use isa_testkit::eventually;
 use node::{NAMESPACE, Node, PATIENCE};
 use serde_json::{Value, json};
@@ -150,14 +151,18 @@ fn verify(node: &Node) {
     let verified = node.isa(&["verify", "--kube"]);
     println!("{}", verified.stdout);
     assert!(
-        verified.stdout.contains("13 passed, 0 failed, 1 not run"),
+        verified.stdout.contains("18 passed, 0 failed, 1 not run"),
         "{verified:#?}"
     );
     assert_eq!(verified.code, Some(0), "{verified:#?}");
     let report = node.isa_json(&["verify", "--kube", "-o", "json"]);
     assert_eq!(report["ok"], true, "{report:#}");
     assert!(report["skipped"]["grafana"].is_string(), "{report:#}");
-    assert_eq!(report["services"].as_array().map(Vec::len), Some(4), "{report:#}");
+    assert_eq!(
+        report["services"].as_array().map(Vec::len),
+        Some(ServiceKind::ALL.len()),
+        "{report:#}"
+    );
 }
 
 /// Totals that are computed from the manifests, against the ones of the design.
@@ -177,7 +182,7 @@ fn resources(node: &Node) {
     assert_eq!(total["cpu_requests"], "3892m", "{totals:#}");
     assert_eq!(total["memory_requests"], "7936Mi", "{totals:#}");
     assert_eq!(total["volumes"], "185Gi", "{totals:#}");
-    assert_eq!(layer("grpc-services")["pods"], 8, "{totals:#}");
+    assert_eq!(layer("grpc-services")["pods"], 18, "{totals:#}");
     // The cluster has what the manifests of ci say.
     let rendered = node.isa_json(&["resources", "ci", "-o", "json"]);
     let cluster = node.isa_json(&["resources", "--kube", "-o", "json"]);

@@ -22,7 +22,8 @@ const CALLERS: &[(&str, &[i32], &[&str])] = &[
     ("consul", &[8300, 8301, 8302], &["consul"]),
     ("redis", &[6379], &["redis-grpc"]),
     ("minio", &[9000], &["minio-grpc", "duckdb-grpc"]),
-    ("nats", &[4222], &["nats-grpc"]),
+    ("nats", &[4222], &["nats-grpc", "mqtt-grpc"]),
+    ("nats", &[4222], &["nats-grpc", "duckdb-grpc"]),
     ("mosquitto", &[1883], &["mqtt-grpc"]),
     (
         "postgres",
@@ -36,6 +37,10 @@ const CALLERS: &[(&str, &[i32], &[&str])] = &[
     ("postgres-grpc", &[50061], &[CLIENTS, "postgres-grpc", "consul"]),
     ("minio-grpc", &[50051], &[CLIENTS, "minio-grpc", "consul"]),
     ("nats-grpc", &[50056], &[CLIENTS, "nats-grpc", "consul"]),
+    ("neo4j-grpc", &[50063], &[CLIENTS, "neo4j-grpc", "consul"]),
+    ("mqtt-grpc", &[50053], &[CLIENTS, "mqtt-grpc", "consul"]),
+    ("loki-grpc", &[50054], &[CLIENTS, "loki-grpc", "consul"]),
+    ("duckdb-grpc", &[50052], &[CLIENTS, "duckdb-grpc", "consul"]),
 ];
 
 /// The pods of the layers above the infrastructure: `app` and `tier`.

@@ -14,12 +14,17 @@ use std::{
 use futures::future::join_all;
 use isa_config::ServiceKind;
 use isa_proto::{
+    duckdb::{ListDatabasesRequest, duck_db_service_client::DuckDbServiceClient},
+    loki::{GetLabelsRequest, loki_service_client::LokiServiceClient},
     minio::{ListBucketsRequest, min_io_service_client::MinIoServiceClient},
+    mqtt::{ListDevicesRequest, mqtt_service_client::MqttServiceClient},
     nats::{ListStreamsRequest, nats_service_client::NatsServiceClient},
+    neo4j::{FindNodesRequest, neo4j_service_client::Neo4jServiceClient},
     postgres::{
         BeginTransactionRequest, ListTablesRequest, QueryRequest, RollbackTransactionRequest,
         postgres_service_client::PostgresServiceClient,
     },
+    qdrant::{ListCollectionsRequest, qdrant_service_client::QdrantServiceClient},
     redis::{GetRequest, IncrementRequest, redis_service_client::RedisServiceClient},
 };
 use isa_testkit::{Finished, eventually};
@@ -30,12 +35,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 use crate::node::{NAMESPACE, Node, PATIENCE, repository};
 
 /// Those that are deployed.
-const SERVICES: [ServiceKind; 4] = [
-    ServiceKind::Redis,
-    ServiceKind::Postgres,
-    ServiceKind::Minio,
-    ServiceKind::Nats,
-];
+const SERVICES: [ServiceKind; 9] = ServiceKind::ALL;
 const REPLICAS: usize = 2;
 /// Who calls while a service is restarted, and how long each pauses after an answer: the node has work to do, too.
 const CALLERS: usize = 4;
@@ -194,6 +194,11 @@ fn doors() -> Vec<(String, u16)> {
         ("postgres", 5432),
         ("minio", 9000),
         ("nats", 4222),
+        ("mosquitto", 1883),
+        ("qdrant", 6333),
+        ("qdrant", 6334),
+        ("neo4j", 7687),
+        ("loki", 3100),
     ];
     let engines = engines.map(|(app, port)| (app.to_owned(), port));
     let services = SERVICES.map(|kind| (app(kind), kind.port()));
@@ -208,7 +213,7 @@ impl<'a> Outside<'a> {
             json!({
                 "apiVersion": "v1",
                 "kind": "Service",
-                "metadata": { "name": format!("outside-{app}"), "namespace": NAMESPACE },
+                "metadata": { "name": format!("outside-{app}-{port}"), "namespace": NAMESPACE },
                 "spec": { "selector": { "app": app }, "externalIPs": [host], "ports": [{ "name": "one", "port": port }] },
             })
         });
@@ -232,13 +237,22 @@ impl<'a> Outside<'a> {
             "postgres": { "url": format!("postgres://{host}:5432/isa"), "username": "isa", "password": password("postgres") },
             "minio": { "url": format!("http://{host}:9000"), "username": "isa", "password": password("minio") },
             "nats": { "url": format!("nats://{host}:4222"), "username": "isa", "password": password("nats") },
+            "mosquitto": { "url": format!("mqtt://{host}:1883"), "username": "isa", "password": password("mosquitto") },
+            "qdrant": {
+                "url": format!("http://{host}:6333"), "password": node.secret("qdrant", "api-key"),
+                "urls": { "grpc": format!("http://{host}:6334") },
+            },
+            "neo4j": { "url": format!("bolt://{host}:7687"), "username": "neo4j", "password": password("neo4j") },
+            "loki": { "url": format!("http://{host}:3100") },
         })
     }
 }
 
 impl Drop for Outside<'_> {
     fn drop(&mut self) {
-        let names = doors().into_iter().map(|(app, _)| format!("outside-{app}"));
+        let names = doors()
+            .into_iter()
+            .map(|(app, port)| format!("outside-{app}-{port}"));
         let names: Vec<String> = names.collect();
         let mut args = vec!["-n", NAMESPACE, "delete", "service", "--ignore-not-found"];
         args.extend(names.iter().map(String::as_str));
@@ -342,7 +356,41 @@ async fn ask(kind: ServiceKind, outside: &Outside<'_>, token: Option<&str>) -> R
                 .await
                 .map(drop)
         }
-        other => panic!("{other} is not deployed"),
+        ServiceKind::Duckdb => {
+            let list = ListDatabasesRequest::default();
+            DuckDbServiceClient::new(channel)
+                .list_databases(with(token, list))
+                .await
+                .map(drop)
+        }
+        ServiceKind::Mqtt => {
+            let list = ListDevicesRequest::default();
+            MqttServiceClient::new(channel)
+                .list_devices(with(token, list))
+                .await
+                .map(drop)
+        }
+        ServiceKind::Loki => {
+            let list = GetLabelsRequest::default();
+            LokiServiceClient::new(channel)
+                .get_labels(with(token, list))
+                .await
+                .map(drop)
+        }
+        ServiceKind::Qdrant => {
+            let list = ListCollectionsRequest::default();
+            QdrantServiceClient::new(channel)
+                .list_collections(with(token, list))
+                .await
+                .map(drop)
+        }
+        ServiceKind::Neo4j => {
+            let find = FindNodesRequest::default();
+            Neo4jServiceClient::new(channel)
+                .find_nodes(with(token, find))
+                .await
+                .map(drop)
+        }
     }
 }
 

@@ -38,6 +38,9 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
             // Alone in its ring, it has nobody to hand over to or to wait for.
             "lifecycler": { "min_ready_duration": "0s", "final_sleep": "0s" },
             "wal": { "enabled": true, "dir": inside("wal"), "replay_memory_ceiling": "256MB" },
+            // Entries may be a week old when they come, and are in the ingester until it writes their chunk. In one
+            // process the querier asks it for no older ones than this says: 3 h if it says nothing.
+            "query_store_max_look_back_period": "192h",
         },
         "schema_config": { "configs": [{
             "from": "2024-01-01",
@@ -58,6 +61,17 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
             "max_global_streams_per_user": 10000,
             "allow_structured_metadata": true,
             "volume_enabled": true,
+            // Labels come back as they were given: Loki adds none of its own.
+            "discover_service_name": [],
+            "discover_log_levels": false,
+            // One stream may take all that its tenant may.
+            "per_stream_rate_limit": "32MB",
+            "per_stream_rate_limit_burst": "64MB",
+            "max_query_series": 10000,
+            // On one node, a part for each hour of a query costs more than it saves.
+            "split_queries_by_interval": "24h",
+            "split_instant_metric_queries_by_interval": "24h",
+            "max_concurrent_tail_requests": 1000,
         },
     });
     let path = ctx.write_conf("loki.yaml", &conf.to_string())?;

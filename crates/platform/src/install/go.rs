@@ -11,11 +11,16 @@ use super::{
 use crate::catalog::{Entry, Go};
 
 /// go.mod and go.sum of each entry.
-const MODULES: [(&str, &str, &str); 6] = [
+const MODULES: [(&str, &str, &str); 7] = [
     (
         "consul",
         include_str!("../../go/consul/go.mod"),
         include_str!("../../go/consul/go.sum"),
+    ),
+    (
+        "grpcurl",
+        include_str!("../../go/grpcurl/go.mod"),
+        include_str!("../../go/grpcurl/go.sum"),
     ),
     (
         "kube-score",

@@ -1,7 +1,23 @@
 use qdrant_client::qdrant as pb;
 use tonic::{Request, Response, Status};
 
-use super::{Api, config, pb::collections_server::Collections, unsupported};
+use super::{Api, change, config, pb::collections_server::Collections, unsupported};
+use crate::{PEER_ID, storage::AliasMap};
+
+fn aliases(aliases: AliasMap, time: f64) -> pb::ListAliasesResponse {
+    let description = |(alias_name, collection_name)| pb::AliasDescription {
+        alias_name,
+        collection_name,
+    };
+    pb::ListAliasesResponse {
+        aliases: aliases.into_iter().map(description).collect(),
+        time,
+    }
+}
+
+fn done((): (), time: f64) -> pb::CollectionOperationResponse {
+    pb::CollectionOperationResponse { result: true, time }
+}
 
 #[tonic::async_trait]
 impl Collections for Api {
@@ -62,7 +78,7 @@ impl Collections for Api {
                 let name = request.collection_name.clone();
                 service.create(&name, config::create(request)?)
             },
-            |(), time| pb::CollectionOperationResponse { result: true, time },
+            done,
         )
         .await
     }
@@ -72,7 +88,7 @@ impl Collections for Api {
         request: Request<pb::DeleteCollection>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
         let name = request.into_inner().collection_name;
-        self.call(
+        self.call_and_tell(
             move |service| service.delete(&name),
             |result, time| pb::CollectionOperationResponse { result, time },
         )
@@ -81,37 +97,68 @@ impl Collections for Api {
 
     async fn update(
         &self,
-        _: Request<pb::UpdateCollection>,
+        request: Request<pb::UpdateCollection>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
-        unsupported("update")
+        let request = request.into_inner();
+        self.call_and_tell(
+            move |service| {
+                let name = request.collection_name.clone();
+                service.update_collection(&name, change::update(request)?)
+            },
+            done,
+        )
+        .await
     }
 
     async fn update_aliases(
         &self,
-        _: Request<pb::ChangeAliases>,
+        request: Request<pb::ChangeAliases>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
-        unsupported("update_aliases")
+        let actions = request.into_inner().actions;
+        self.call(
+            move |service| service.change_aliases(change::aliases(actions)?),
+            done,
+        )
+        .await
     }
 
     async fn list_collection_aliases(
         &self,
-        _: Request<pb::ListCollectionAliasesRequest>,
+        request: Request<pb::ListCollectionAliasesRequest>,
     ) -> Result<Response<pb::ListAliasesResponse>, Status> {
-        unsupported("list_collection_aliases")
+        let name = request.into_inner().collection_name;
+        self.call(move |service| service.aliases(Some(&name)), aliases)
+            .await
     }
 
     async fn list_aliases(
         &self,
         _: Request<pb::ListAliasesRequest>,
     ) -> Result<Response<pb::ListAliasesResponse>, Status> {
-        unsupported("list_aliases")
+        self.call(|service| service.aliases(None), aliases).await
     }
 
     async fn collection_cluster_info(
         &self,
-        _: Request<pb::CollectionClusterInfoRequest>,
+        request: Request<pb::CollectionClusterInfoRequest>,
     ) -> Result<Response<pb::CollectionClusterInfoResponse>, Status> {
-        unsupported("collection_cluster_info")
+        let name = request.into_inner().collection_name;
+        // A collection is one shard, on the one node there is.
+        self.call(
+            move |service| service.info(&name),
+            |info, _| pb::CollectionClusterInfoResponse {
+                peer_id: PEER_ID,
+                shard_count: 1,
+                local_shards: vec![pb::LocalShardInfo {
+                    shard_id: 0,
+                    points_count: info.shard.points_count as u64,
+                    state: pb::ReplicaState::Active.into(),
+                    shard_key: None,
+                }],
+                ..Default::default()
+            },
+        )
+        .await
     }
 
     async fn update_collection_cluster_setup(
@@ -137,8 +184,16 @@ impl Collections for Api {
 
     async fn list_shard_keys(
         &self,
-        _: Request<pb::ListShardKeysRequest>,
+        request: Request<pb::ListShardKeysRequest>,
     ) -> Result<Response<pb::ListShardKeysResponse>, Status> {
-        unsupported("list_shard_keys")
+        let name = request.into_inner().collection_name;
+        self.call(
+            move |service| service.storage().get(&name).map(drop),
+            |(), time| pb::ListShardKeysResponse {
+                shard_keys: Vec::new(),
+                time,
+            },
+        )
+        .await
     }
 }

@@ -22,7 +22,8 @@ use crate::{
     engine::CHECKPOINT_EVERY,
     service::{
         CollectionConfig, CreateCollection, Failure, Hnsw, Info, Optimizers, SparseIndex, SparseVectorParams,
-        VectorParams, Vectors, Wal, check::refuse_present,
+        VectorParams, Vectors, Wal,
+        check::{only_one, refuse_present},
     },
 };
 
@@ -33,17 +34,13 @@ pub(super) fn create(request: pb::CreateCollection) -> Result<CreateCollection, 
         ("strict_mode_config", request.strict_mode_config.is_some()),
         ("payload", request.payload.is_some()),
         ("id_tracker", request.id_tracker.is_some()),
+    ])?;
+    only_one(&[
+        ("shard_number", request.shard_number.map(u64::from)),
+        ("replication_factor", request.replication_factor.map(u64::from)),
         (
-            "shard_number above 1",
-            request.shard_number.is_some_and(|n| n != 1),
-        ),
-        (
-            "replication_factor above 1",
-            request.replication_factor.is_some_and(|n| n != 1),
-        ),
-        (
-            "write_consistency_factor above 1",
-            request.write_consistency_factor.is_some_and(|n| n != 1),
+            "write_consistency_factor",
+            request.write_consistency_factor.map(u64::from),
         ),
     ])?;
     let sparse = request
@@ -128,7 +125,7 @@ fn vector(field: &str, params: pb::VectorParams) -> Result<VectorParams, Failure
     })
 }
 
-fn sparse(field: &str, params: pb::SparseVectorParams) -> Result<SparseVectorParams, Failure> {
+pub(super) fn sparse(field: &str, params: pb::SparseVectorParams) -> Result<SparseVectorParams, Failure> {
     let index = params.index.map(|index| {
         refuse_present(&[("memory", index.memory.is_some())])?;
         Ok::<_, Failure>(SparseIndex {
@@ -164,7 +161,7 @@ fn datatype(field: &str, datatype: Option<i32>) -> Result<Option<VectorStorageDa
     })
 }
 
-fn hnsw(field: &str, config: pb::HnswConfigDiff) -> Result<Hnsw, Failure> {
+pub(super) fn hnsw(field: &str, config: pb::HnswConfigDiff) -> Result<Hnsw, Failure> {
     refuse_present(&[("hnsw_config.memory", config.memory.is_some())])?;
     Ok(Hnsw {
         m: optional(&format!("{field}.m"), config.m)?,
@@ -183,7 +180,7 @@ fn hnsw(field: &str, config: pb::HnswConfigDiff) -> Result<Hnsw, Failure> {
     })
 }
 
-fn optimizers(config: pb::OptimizersConfigDiff) -> Result<Optimizers, Failure> {
+pub(super) fn optimizers(config: pb::OptimizersConfigDiff) -> Result<Optimizers, Failure> {
     let threads =
         config.max_optimization_threads.is_some() || config.deprecated_max_optimization_threads.is_some();
     refuse_present(&[
@@ -220,7 +217,10 @@ fn wal(config: pb::WalConfigDiff) -> Result<Wal, Failure> {
 }
 
 /// By way of its JSON, which is part of the API: the engine does not export all types that it is made of.
-fn quantization(field: &str, config: pb::QuantizationConfig) -> Result<QuantizationConfig, Failure> {
+pub(super) fn quantization(
+    field: &str,
+    config: pb::QuantizationConfig,
+) -> Result<QuantizationConfig, Failure> {
     let unknown = |what: &str| Failure::Invalid(format!("{field}.{what}: is not one"));
     let json = match required(field, config.quantization)? {
         Quantization::Scalar(q) => {

@@ -44,7 +44,7 @@ fn conditions(conditions: Vec<pb::Condition>) -> Result<Vec<Condition>, Failure>
     conditions.into_iter().map(condition).collect()
 }
 
-fn condition(condition: pb::Condition) -> Result<Condition, Failure> {
+pub(super) fn condition(condition: pb::Condition) -> Result<Condition, Failure> {
     Ok(match required("filter: condition", condition.condition_one_of)? {
         ConditionOneOf::Field(field) => Condition::Field(self::field(field)?),
         ConditionOneOf::IsEmpty(empty) => Condition::IsEmpty(path("filter.is_empty.key", &empty.key)?.into()),
@@ -128,7 +128,7 @@ pub(super) fn timestamp(time: prost_types::Timestamp) -> Result<DateTimeWrapper,
         .ok_or_else(|| Failure::Invalid(format!("filter.datetime_range: {time:?} is not a time")))
 }
 
-fn point(field: &str, point: Option<pb::GeoPoint>) -> Result<GeoPoint, Failure> {
+pub(super) fn point(field: &str, point: Option<pb::GeoPoint>) -> Result<GeoPoint, Failure> {
     let point = required(field, point)?;
     GeoPoint::new(point.lon, point.lat).map_err(|e| Failure::Invalid(format!("{field}: {e}")))
 }

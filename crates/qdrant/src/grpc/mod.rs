@@ -1,11 +1,17 @@
 //! Qdrant's gRPC API. Messages and server stubs are those that Qdrant's own client crate carries.
 
+mod change;
 mod collections;
 mod config;
 mod filter;
+mod formula;
+mod groups;
 mod index;
+mod matrix;
 mod points;
 mod query;
+mod recommend;
+mod snapshots;
 mod update;
 mod values;
 
@@ -19,6 +25,7 @@ use self::pb::{
     collections_server::CollectionsServer,
     points_server::PointsServer,
     qdrant_server::{Qdrant, QdrantServer},
+    snapshots_server::SnapshotsServer,
 };
 use crate::{
     VERSION,
@@ -43,6 +50,7 @@ pub(crate) fn router(engine: Engine, max_request_bytes: usize) -> Router {
         .add_service(server!(QdrantServer))
         .add_service(server!(CollectionsServer))
         .add_service(server!(PointsServer))
+        .add_service(server!(SnapshotsServer))
         .prepare()
         .into_axum_router()
         .layer(map_response(move |response| async move {
@@ -84,6 +92,17 @@ impl Api {
             Ok(respond(result, start.elapsed().as_secs_f64()))
         });
         response.await.map(Response::new).map_err(status)
+    }
+
+    /// The same for a call that leaves the optimizer something to do.
+    async fn call_and_tell<T: Send + 'static, R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
+        respond: impl FnOnce(T, f64) -> R + Send + 'static,
+    ) -> Result<Response<R>, Status> {
+        let response = self.call(call, respond).await;
+        self.engine.written();
+        response
     }
 }
 

@@ -5,12 +5,14 @@ use tonic::{Request, Response, Status};
 use super::{
     Api,
     filter::filter,
-    index,
+    groups, index, matrix,
     pb::{facet_value::Variant, points_server::Points},
-    query, unsupported, update,
+    query, recommend, unsupported, update,
     values::{path, point_id, point_id_out, point_ids, record_out, scored_out, with_payload, with_vectors},
 };
-use crate::service::{Count, Facet, Failure, Retrieve, Scroll, Search, Update, check::refuse_present};
+use crate::service::{
+    Count, Facet, Failure, Groups, Retrieve, Scroll, Search, Update, check::refuse_present,
+};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -21,17 +23,15 @@ impl Api {
         name: String,
         update: impl FnOnce() -> Result<Update, Failure> + Send + 'static,
     ) -> Answer<pb::PointsOperationResponse> {
-        let answer = self.call(
+        self.call_and_tell(
             move |service| service.update(&name, vec![update()?]),
             |mut operations, time| pb::PointsOperationResponse {
                 result: operations.pop().map(completed),
                 time,
                 usage: None,
             },
-        );
-        let answer = answer.await;
-        self.engine.written();
-        answer
+        )
+        .await
     }
 
     async fn find<R: Send + 'static>(
@@ -45,6 +45,19 @@ impl Api {
                 let results = service.search(&name, searches()?)?;
                 Ok(results.into_iter().map(scored_out).collect())
             },
+            respond,
+        )
+        .await
+    }
+
+    async fn group<R: Send + 'static>(
+        &self,
+        name: String,
+        request: impl FnOnce() -> Result<Groups, Failure> + Send + 'static,
+        respond: impl FnOnce(pb::GroupsResult, f64) -> R + Send + 'static,
+    ) -> Answer<R> {
+        self.call(
+            move |service| service.groups(&name, request()?).map(groups::out),
             respond,
         )
         .await
@@ -187,7 +200,7 @@ impl Points for Api {
 
     async fn update_batch(&self, request: Request<pb::UpdateBatchPoints>) -> Answer<pb::UpdateBatchResponse> {
         let r = request.into_inner();
-        let answer = self.call(
+        self.call_and_tell(
             move |service| {
                 let updates = r
                     .operations
@@ -201,10 +214,8 @@ impl Points for Api {
                 time,
                 usage: None,
             },
-        );
-        let answer = answer.await;
-        self.engine.written();
-        answer
+        )
+        .await
     }
 
     async fn get(&self, request: Request<pb::GetPoints>) -> Answer<pb::GetResponse> {
@@ -378,52 +389,146 @@ impl Points for Api {
         unsupported("delete_vector_name")
     }
 
-    async fn search_groups(&self, _: Request<pb::SearchPointGroups>) -> Answer<pb::SearchGroupsResponse> {
-        unsupported("search_groups")
+    async fn search_groups(
+        &self,
+        request: Request<pb::SearchPointGroups>,
+    ) -> Answer<pb::SearchGroupsResponse> {
+        let r = request.into_inner();
+        self.group(
+            r.collection_name.clone(),
+            move || groups::search(r),
+            |result, time| pb::SearchGroupsResponse {
+                result: Some(result),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
-    async fn recommend(&self, _: Request<pb::RecommendPoints>) -> Answer<pb::RecommendResponse> {
-        unsupported("recommend")
+    async fn recommend(&self, request: Request<pb::RecommendPoints>) -> Answer<pb::RecommendResponse> {
+        let r = request.into_inner();
+        self.find(
+            r.collection_name.clone(),
+            move || Ok(vec![recommend::recommend(r)?]),
+            |mut results, time| pb::RecommendResponse {
+                result: results.pop().unwrap_or_default(),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
     async fn recommend_batch(
         &self,
-        _: Request<pb::RecommendBatchPoints>,
+        request: Request<pb::RecommendBatchPoints>,
     ) -> Answer<pb::RecommendBatchResponse> {
-        unsupported("recommend_batch")
+        let r = request.into_inner();
+        self.find(
+            r.collection_name,
+            move || r.recommend_points.into_iter().map(recommend::recommend).collect(),
+            |results, time| pb::RecommendBatchResponse {
+                result: batches(results),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
     async fn recommend_groups(
         &self,
-        _: Request<pb::RecommendPointGroups>,
+        request: Request<pb::RecommendPointGroups>,
     ) -> Answer<pb::RecommendGroupsResponse> {
-        unsupported("recommend_groups")
+        let r = request.into_inner();
+        self.group(
+            r.collection_name.clone(),
+            move || groups::recommend(r),
+            |result, time| pb::RecommendGroupsResponse {
+                result: Some(result),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
-    async fn discover(&self, _: Request<pb::DiscoverPoints>) -> Answer<pb::DiscoverResponse> {
-        unsupported("discover")
+    async fn discover(&self, request: Request<pb::DiscoverPoints>) -> Answer<pb::DiscoverResponse> {
+        let r = request.into_inner();
+        self.find(
+            r.collection_name.clone(),
+            move || Ok(vec![recommend::discover(r)?]),
+            |mut results, time| pb::DiscoverResponse {
+                result: results.pop().unwrap_or_default(),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
-    async fn discover_batch(&self, _: Request<pb::DiscoverBatchPoints>) -> Answer<pb::DiscoverBatchResponse> {
-        unsupported("discover_batch")
+    async fn discover_batch(
+        &self,
+        request: Request<pb::DiscoverBatchPoints>,
+    ) -> Answer<pb::DiscoverBatchResponse> {
+        let r = request.into_inner();
+        self.find(
+            r.collection_name,
+            move || r.discover_points.into_iter().map(recommend::discover).collect(),
+            |results, time| pb::DiscoverBatchResponse {
+                result: batches(results),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
-    async fn query_groups(&self, _: Request<pb::QueryPointGroups>) -> Answer<pb::QueryGroupsResponse> {
-        unsupported("query_groups")
+    async fn query_groups(&self, request: Request<pb::QueryPointGroups>) -> Answer<pb::QueryGroupsResponse> {
+        let r = request.into_inner();
+        self.group(
+            r.collection_name.clone(),
+            move || groups::query(r),
+            |result, time| pb::QueryGroupsResponse {
+                result: Some(result),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
     async fn search_matrix_pairs(
         &self,
-        _: Request<pb::SearchMatrixPoints>,
+        request: Request<pb::SearchMatrixPoints>,
     ) -> Answer<pb::SearchMatrixPairsResponse> {
-        unsupported("search_matrix_pairs")
+        let r = request.into_inner();
+        self.call(
+            move |service| service.matrix(&r.collection_name.clone(), matrix::request(r)?),
+            |distances, time| pb::SearchMatrixPairsResponse {
+                result: Some(matrix::pairs(&distances)),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 
     async fn search_matrix_offsets(
         &self,
-        _: Request<pb::SearchMatrixPoints>,
+        request: Request<pb::SearchMatrixPoints>,
     ) -> Answer<pb::SearchMatrixOffsetsResponse> {
-        unsupported("search_matrix_offsets")
+        let r = request.into_inner();
+        self.call(
+            move |service| service.matrix(&r.collection_name.clone(), matrix::request(r)?),
+            |distances, time| pb::SearchMatrixOffsetsResponse {
+                result: Some(matrix::offsets(&distances)),
+                time,
+                usage: None,
+            },
+        )
+        .await
     }
 }
 

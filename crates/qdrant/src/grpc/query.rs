@@ -8,10 +8,13 @@ use qdrant_edge::{
 
 use super::{
     filter::{filter, timestamp},
-    pb::{query::Variant, start_from, vector_input},
+    formula,
+    pb::{feedback_strategy, query::Variant, start_from, vector_input},
     values::{path, point_id, required, rows, size, with_payload, with_vectors},
 };
-use crate::service::{Failure, Input, Mmr, Query, Search, Stage, Strategy, check::refuse_present};
+use crate::service::{
+    Failure, Feedback, Input, Lookup, Mmr, Query, Search, Stage, Strategy, check::refuse_present,
+};
 
 const DEFAULT_LIMIT: u64 = 10;
 
@@ -35,7 +38,6 @@ pub(super) fn query(request: pb::QueryPoints) -> Result<Search, Failure> {
 }
 
 fn stage(request: pb::PrefetchQuery) -> Result<Stage, Failure> {
-    refuse_present(&[("lookup_from", request.lookup_from.is_some())])?;
     Ok(Stage {
         prefetch: request
             .prefetch
@@ -44,6 +46,7 @@ fn stage(request: pb::PrefetchQuery) -> Result<Stage, Failure> {
             .collect::<Result<_, _>>()?,
         query: request.query.map(scoring).transpose()?,
         using: request.using.unwrap_or_default(),
+        lookup_from: request.lookup_from.map(lookup_from).transpose()?,
         filter: filter(request.filter)?,
         score_threshold: request.score_threshold,
         limit: size("limit", request.limit.unwrap_or(DEFAULT_LIMIT))?,
@@ -68,6 +71,7 @@ pub(super) fn search(request: pb::SearchPoints) -> Result<Search, Failure> {
                 mmr: None,
             }),
             using: request.vector_name.unwrap_or_default(),
+            lookup_from: None,
             filter: filter(request.filter)?,
             score_threshold: request.score_threshold,
             limit: size("limit", request.limit)?,
@@ -98,12 +102,7 @@ fn scoring(query: pb::Query) -> Result<Query, Failure> {
         Variant::Recommend(recommend) => Query::Recommend {
             positive: inputs("query.recommend.positive", recommend.positive)?,
             negative: inputs("query.recommend.negative", recommend.negative)?,
-            strategy: match recommend.strategy.map(pb::RecommendStrategy::try_from) {
-                None | Some(Ok(pb::RecommendStrategy::AverageVector)) => Strategy::AverageVector,
-                Some(Ok(pb::RecommendStrategy::BestScore)) => Strategy::BestScore,
-                Some(Ok(pb::RecommendStrategy::SumScores)) => Strategy::SumScores,
-                Some(Err(_)) => return Err(Failure::invalid("query.recommend.strategy: is not a strategy")),
-            },
+            strategy: strategy("query.recommend.strategy", recommend.strategy)?,
         },
         Variant::Discover(discover) => Query::Discover {
             target: input("query.discover.target", discover.target)?,
@@ -124,11 +123,49 @@ fn scoring(query: pb::Query) -> Result<Query, Failure> {
             Query::rrf(rrf.k.map(|k| k as usize), weights)?
         }
         Variant::Sample(_) => Query::Sample,
-        Variant::Formula(_) => return Err(Failure::unsupported("a query of kind `formula`")),
-        Variant::RelevanceFeedback(_) => {
-            return Err(Failure::unsupported("a query of kind `relevance_feedback`"));
-        }
+        Variant::Formula(formula) => Query::Formula(formula::formula(formula)?),
+        Variant::RelevanceFeedback(input) => Query::Feedback(feedback(input)?),
         Variant::Text(_) => return Err(Failure::unsupported("a query of kind `text`")),
+    })
+}
+
+pub(super) fn strategy(field: &str, strategy: Option<i32>) -> Result<Strategy, Failure> {
+    match strategy.map(pb::RecommendStrategy::try_from) {
+        None | Some(Ok(pb::RecommendStrategy::AverageVector)) => Ok(Strategy::AverageVector),
+        Some(Ok(pb::RecommendStrategy::BestScore)) => Ok(Strategy::BestScore),
+        Some(Ok(pb::RecommendStrategy::SumScores)) => Ok(Strategy::SumScores),
+        Some(Err(_)) => Err(Failure::Invalid(format!("{field}: is not a strategy"))),
+    }
+}
+
+pub(super) fn lookup_from(location: pb::LookupLocation) -> Result<Lookup, Failure> {
+    refuse_present(&[(
+        "lookup_from.shard_key_selector",
+        location.shard_key_selector.is_some(),
+    )])?;
+    Ok(Lookup {
+        collection: location.collection_name,
+        vector: location.vector_name,
+    })
+}
+
+fn feedback(request: pb::RelevanceFeedbackInput) -> Result<Feedback, Failure> {
+    let field = "query.relevance_feedback";
+    let strategy = request.strategy.and_then(|strategy| strategy.variant);
+    let feedback_strategy::Variant::Naive(naive) = required(&format!("{field}.strategy"), strategy)?;
+    let item = |(i, item): (usize, pb::FeedbackItem)| {
+        let example = input(&format!("{field}.feedback[{i}].example"), item.example)?;
+        Ok((example, item.score))
+    };
+    Ok(Feedback {
+        target: input(&format!("{field}.target"), request.target)?,
+        feedback: request
+            .feedback
+            .into_iter()
+            .enumerate()
+            .map(item)
+            .collect::<Result<_, Failure>>()?,
+        coefficients: [naive.a, naive.b, naive.c],
     })
 }
 
@@ -198,7 +235,7 @@ fn input(field: &str, input: Option<pb::VectorInput>) -> Result<Input, Failure> 
     Ok(Input::Vector(vector))
 }
 
-fn params(params: pb::SearchParams) -> Result<SearchParams, Failure> {
+pub(super) fn params(params: pb::SearchParams) -> Result<SearchParams, Failure> {
     refuse_present(&[("params.idf", params.idf.is_some())])?;
     Ok(SearchParams {
         hnsw_ef: params.hnsw_ef.map(|ef| size("params.hnsw_ef", ef)).transpose()?,

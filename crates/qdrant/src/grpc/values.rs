@@ -66,7 +66,7 @@ pub(super) fn payload(fields: HashMap<String, pb::Value>) -> Result<Payload, Fai
     Ok(Payload(fields.collect::<Result<Map<_, _>, Failure>>()?))
 }
 
-fn json(field: &str, value: pb::Value) -> Result<Value, Failure> {
+pub(super) fn json(field: &str, value: pb::Value) -> Result<Value, Failure> {
     Ok(match value.kind {
         None | Some(Kind::NullValue(_)) => Value::Null,
         Some(Kind::BoolValue(flag)) => flag.into(),

@@ -16,7 +16,7 @@ use crate::{
     engine::Engine,
     service::{
         CreateCollection, Failure, Hnsw, Optimizers, SparseVectorParams, Update, Vectors, Wal,
-        check::refuse_present,
+        check::{only_one, refuse_present},
     },
 };
 
@@ -51,7 +51,7 @@ pub(super) async fn create(State(engine): State<Engine>, Path(name): Path<String
 }
 
 pub(super) async fn delete(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
-    reply(&engine, move |service| service.delete(&name)).await
+    reply_to_write(&engine, move |service| service.delete(&name)).await
 }
 
 pub(super) async fn create_index(
@@ -119,7 +119,7 @@ struct CreateRequest {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OptimizersRequest {
+pub(super) struct OptimizersRequest {
     deleted_threshold: Option<f64>,
     vacuum_min_vector_number: Option<usize>,
     default_segment_number: Option<usize>,
@@ -142,15 +142,11 @@ impl CreateRequest {
             ("init_from", self.init_from.is_some()),
             ("payload", self.payload.is_some()),
             ("id_tracker", self.id_tracker.is_some()),
-            ("shard_number above 1", self.shard_number.is_some_and(|n| n != 1)),
-            (
-                "replication_factor above 1",
-                self.replication_factor.is_some_and(|n| n != 1),
-            ),
-            (
-                "write_consistency_factor above 1",
-                self.write_consistency_factor.is_some_and(|n| n != 1),
-            ),
+        ])?;
+        only_one(&[
+            ("shard_number", self.shard_number),
+            ("replication_factor", self.replication_factor),
+            ("write_consistency_factor", self.write_consistency_factor),
         ])?;
         Ok(CreateCollection {
             vectors: self.vectors.unwrap_or_default(),
@@ -170,7 +166,7 @@ impl CreateRequest {
 }
 
 impl OptimizersRequest {
-    fn into_domain(self) -> Result<Optimizers, Failure> {
+    pub(super) fn into_domain(self) -> Result<Optimizers, Failure> {
         refuse_present(&[
             (
                 "optimizers_config.memmap_threshold",

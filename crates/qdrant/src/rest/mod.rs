@@ -1,12 +1,21 @@
 //! Qdrant's REST API.
 
+mod aliases;
+mod change;
 mod collections;
+mod formula;
+mod groups;
 mod input;
+mod matrix;
+mod node;
 mod output;
+mod params;
 mod points;
 mod query;
+mod recommend;
 mod reply;
 mod search;
+mod snapshots;
 
 use std::time::Instant;
 
@@ -23,15 +32,27 @@ pub(crate) use self::reply::error;
 use crate::{VERSION, engine::Engine};
 
 pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
+    node::start();
     let collection = Router::new()
         .route(
             "/",
             get(collections::info)
                 .put(collections::create)
-                .delete(collections::delete),
+                .patch(change::update)
+                .delete(collections::delete)
+                // To `/collections/aliases`; there may be a collection of that name as well.
+                .post(aliases::change),
         )
-        // Aliases are changed by a POST to `/collections/aliases`.
-        .route("/", post(unsupported).patch(unsupported))
+        .route("/aliases", get(aliases::of_collection))
+        .route("/cluster", get(node::collection_cluster).post(unsupported))
+        .route("/shards", get(node::shard_keys).put(unsupported))
+        .route("/snapshots", get(snapshots::list).post(snapshots::create))
+        .route("/snapshots/recover", put(snapshots::recover))
+        .route("/snapshots/upload", post(snapshots::upload))
+        .route(
+            "/snapshots/{snapshot}",
+            get(snapshots::download).delete(snapshots::delete),
+        )
         .route("/exists", get(collections::exists))
         .route("/index", put(collections::create_index))
         .route("/index/{field}", delete(collections::delete_index))
@@ -53,49 +74,37 @@ pub(crate) fn router(engine: Engine, max_body_bytes: usize) -> Router {
         .route("/points/search/batch", post(search::search_batch))
         .route("/points/query", post(search::query))
         .route("/points/query/batch", post(search::query_batch))
+        .route("/points/query/groups", post(groups::query))
+        .route("/points/search/groups", post(groups::search))
+        .route("/points/recommend", post(recommend::recommend))
+        .route("/points/recommend/batch", post(recommend::recommend_batch))
+        .route("/points/recommend/groups", post(groups::recommend))
+        .route("/points/discover", post(recommend::discover))
+        .route("/points/discover/batch", post(recommend::discover_batch))
+        .route("/points/search/matrix/pairs", post(matrix::pairs))
+        .route("/points/search/matrix/offsets", post(matrix::offsets))
         .route("/facet", post(points::facet));
     // The rest of Qdrant's API, so that it is told apart from what does not exist.
-    let collection = [
-        "/aliases",
-        "/cluster",
-        "/optimizations",
-        "/points/discover",
-        "/points/discover/batch",
-        "/points/query/groups",
-        "/points/recommend",
-        "/points/recommend/batch",
-        "/points/recommend/groups",
-        "/points/search/groups",
-        "/points/search/matrix/offsets",
-        "/points/search/matrix/pairs",
-        "/shards",
-        "/shards/{*rest}",
-        "/snapshots",
-        "/snapshots/{*rest}",
-        "/vectors/{*rest}",
-    ]
-    .into_iter()
-    .fold(collection, |router, path| router.route(path, any(unsupported)));
+    let collection = ["/optimizations", "/shards", "/shards/{*rest}", "/vectors/{*rest}"]
+        .into_iter()
+        .fold(collection, |router, path| router.route(path, any(unsupported)));
     let router = Router::new()
         .route("/", get(version))
         .route("/collections", get(collections::list))
+        .route("/aliases", get(aliases::all))
+        .route("/cluster", get(node::cluster))
+        .route("/telemetry", get(node::telemetry))
+        .route("/issues", get(node::issues).delete(node::clear_issues))
+        .route("/snapshots", any(snapshots::full))
+        .route("/snapshots/{*rest}", any(snapshots::full))
         .nest("/collections/{name}", collection);
-    [
-        "/aliases",
-        "/cluster",
-        "/cluster/{*rest}",
-        "/locks",
-        "/snapshots",
-        "/snapshots/{*rest}",
-        "/telemetry",
-        "/issues",
-    ]
-    .into_iter()
-    .fold(router, |router, path| router.route(path, any(unsupported)))
-    .method_not_allowed_fallback(wrong_method)
-    .fallback(not_found)
-    .layer(DefaultBodyLimit::max(max_body_bytes))
-    .with_state(engine)
+    ["/cluster/{*rest}", "/locks", "/quotas"]
+        .into_iter()
+        .fold(router, |router, path| router.route(path, any(unsupported)))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(not_found)
+        .layer(DefaultBodyLimit::max(max_body_bytes))
+        .with_state(engine)
 }
 
 /// Probes that the kubelet and load balancers send; open to all.

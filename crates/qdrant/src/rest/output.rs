@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     engine::CHECKPOINT_EVERY,
-    service::{Info, Vectors},
+    service::{Group, Info, Vectors},
 };
 
 #[derive(Serialize)]
@@ -90,6 +90,17 @@ pub(super) fn facet(response: FacetResponse) -> Value {
         .into_iter()
         .map(|hit| json!({ "value": value(hit.value), "count": hit.count }));
     json!({ "hits": hits.collect::<Vec<_>>() })
+}
+
+pub(super) fn groups(groups: Vec<Group>) -> Value {
+    let group = |group: Group| {
+        let mut out = json!({ "id": group.id, "hits": points(group.hits) });
+        if let Some(record) = group.lookup {
+            out["lookup"] = json!(Point::from(record));
+        }
+        out
+    };
+    json!({ "groups": groups.into_iter().map(group).collect::<Vec<_>>() })
 }
 
 pub(super) fn info(info: &Info) -> Value {

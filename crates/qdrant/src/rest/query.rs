@@ -4,7 +4,8 @@ use qdrant_edge::{Fusion, OrderByInterface, PointId, SparseVector, Vector, Vecto
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::service::{Failure, Input, Mmr, Query, Strategy};
+use super::formula;
+use crate::service::{Failure, Feedback, Input, Mmr, Query, Strategy};
 
 pub(super) fn query(value: Value) -> Result<Query, Failure> {
     let Value::Object(mut map) = value else {
@@ -21,14 +22,11 @@ pub(super) fn query(value: Value) -> Result<Query, Failure> {
         "fusion",
         "rrf",
         "sample",
+        "formula",
+        "relevance_feedback",
         "nearest",
     ];
     let Some(kind) = kinds.into_iter().find(|kind| map.contains_key(*kind)) else {
-        for kind in ["formula", "relevance_feedback"] {
-            if map.contains_key(kind) {
-                return Err(Failure::Unsupported(format!("a query of kind `{kind}`")));
-            }
-        }
         return Ok(Query::Nearest {
             input: input("query", Value::Object(map))?,
             mmr: None,
@@ -72,6 +70,11 @@ pub(super) fn query(value: Value) -> Result<Query, Failure> {
             nothing_else(&field, &map)?;
             Query::rrf(k, weights)?
         }
+        "formula" => Query::Formula(formula::formula(
+            value,
+            map.remove("defaults").unwrap_or_default(),
+        )?),
+        "relevance_feedback" => Query::Feedback(feedback(&field, object(&field, value)?)?),
         _ => match value.as_str() {
             Some("random") => Query::Sample,
             _ => return Err(Failure::Invalid(format!("{field}: expected \"random\""))),
@@ -81,39 +84,80 @@ pub(super) fn query(value: Value) -> Result<Query, Failure> {
     Ok(query)
 }
 
+fn feedback(field: &str, mut map: Map<String, Value>) -> Result<Feedback, Failure> {
+    let mut take = |name: &str| map.remove(name).unwrap_or_default();
+    let (target, items, strategy) = (take("target"), take("feedback"), take("strategy"));
+    nothing_else(field, &map)?;
+    let items: Vec<Map<String, Value>> = parse(&format!("{field}.feedback"), items)?;
+    let item = |(i, mut item): (usize, Map<String, Value>)| {
+        let field = format!("{field}.feedback[{i}]");
+        let example = input(
+            &format!("{field}.example"),
+            item.remove("example").unwrap_or_default(),
+        )?;
+        let score: f32 = parse(
+            &format!("{field}.score"),
+            item.remove("score").unwrap_or_default(),
+        )?;
+        nothing_else(&field, &item)?;
+        Ok((example, score))
+    };
+    let field_of_strategy = format!("{field}.strategy");
+    let mut strategy = object(&field_of_strategy, strategy)?;
+    let mut naive = object(
+        &format!("{field_of_strategy}.naive"),
+        strategy.remove("naive").unwrap_or_default(),
+    )?;
+    nothing_else(&field_of_strategy, &strategy)?;
+    let mut coefficients = [0.0; 3];
+    for (name, coefficient) in ["a", "b", "c"].into_iter().zip(&mut coefficients) {
+        let value = naive.remove(name).unwrap_or_default();
+        *coefficient = parse(&format!("{field_of_strategy}.naive.{name}"), value)?;
+    }
+    nothing_else(&field_of_strategy, &naive)?;
+    Ok(Feedback {
+        target: input(&format!("{field}.target"), target)?,
+        feedback: items
+            .into_iter()
+            .enumerate()
+            .map(item)
+            .collect::<Result<_, Failure>>()?,
+        coefficients,
+    })
+}
+
 fn recommend(field: &str, mut map: Map<String, Value>) -> Result<Query, Failure> {
-    let mut examples = |name: &str| match map.remove(name) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(values)) => {
-            let at = |(i, value)| input(&format!("{field}.{name}[{i}]"), value);
-            values
-                .into_iter()
-                .enumerate()
-                .map(at)
-                .collect::<Result<Vec<_>, _>>()
-        }
-        Some(_) => Err(Failure::Invalid(format!("{field}.{name}: expected a list"))),
-    };
-    let (positive, negative) = (examples("positive")?, examples("negative")?);
-    let strategy = match map.remove("strategy") {
-        None | Some(Value::Null) => Strategy::default(),
-        Some(value) => match value.as_str() {
-            Some("average_vector") => Strategy::AverageVector,
-            Some("best_score") => Strategy::BestScore,
-            Some("sum_scores") => Strategy::SumScores,
-            _ => {
-                return Err(Failure::Invalid(format!(
-                    "{field}.strategy: {value} is not a strategy"
-                )));
-            }
-        },
-    };
+    let mut take = |name: &str| map.remove(name).unwrap_or_default();
+    let (positive, negative) = (take("positive"), take("negative"));
+    let strategy = take("strategy");
     nothing_else(field, &map)?;
     Ok(Query::Recommend {
-        positive,
-        negative,
-        strategy,
+        positive: inputs(&format!("{field}.positive"), positive)?,
+        negative: inputs(&format!("{field}.negative"), negative)?,
+        strategy: self::strategy(&format!("{field}.strategy"), &strategy)?,
     })
+}
+
+pub(super) fn strategy(field: &str, value: &Value) -> Result<Strategy, Failure> {
+    match (value, value.as_str()) {
+        (Value::Null, _) => Ok(Strategy::default()),
+        (_, Some("average_vector")) => Ok(Strategy::AverageVector),
+        (_, Some("best_score")) => Ok(Strategy::BestScore),
+        (_, Some("sum_scores")) => Ok(Strategy::SumScores),
+        _ => Err(Failure::Invalid(format!("{field}: {value} is not a strategy"))),
+    }
+}
+
+/// A list of vectors and ids, or nothing.
+pub(super) fn inputs(field: &str, value: Value) -> Result<Vec<Input>, Failure> {
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(values) => {
+            let at = |(i, value)| input(&format!("{field}[{i}]"), value);
+            values.into_iter().enumerate().map(at).collect()
+        }
+        _ => Err(Failure::Invalid(format!("{field}: expected a list"))),
+    }
 }
 
 fn mmr(value: Value) -> Result<Mmr, Failure> {
@@ -130,7 +174,7 @@ fn mmr(value: Value) -> Result<Mmr, Failure> {
 }
 
 /// One pair or a list of pairs of a positive and a negative example.
-fn pairs(field: &str, value: Value) -> Result<Vec<(Input, Input)>, Failure> {
+pub(super) fn pairs(field: &str, value: Value) -> Result<Vec<(Input, Input)>, Failure> {
     let values = match value {
         Value::Null => Vec::new(),
         Value::Array(values) => values,
@@ -188,7 +232,7 @@ pub(super) fn object(field: &str, value: Value) -> Result<Map<String, Value>, Fa
     }
 }
 
-fn nothing_else(field: &str, map: &Map<String, Value>) -> Result<(), Failure> {
+pub(super) fn nothing_else(field: &str, map: &Map<String, Value>) -> Result<(), Failure> {
     match map.keys().next() {
         Some(key) => Err(Failure::Invalid(format!("{field}: unknown field `{key}`"))),
         None => Ok(()),

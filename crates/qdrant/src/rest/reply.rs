@@ -54,7 +54,7 @@ pub(super) async fn reply_to_write<T: Serialize>(
     response
 }
 
-fn refuse(failure: &Failure, start: Instant) -> Response {
+pub(super) fn refuse(failure: &Failure, start: Instant) -> Response {
     let code = match failure {
         Failure::NotFound(_) => StatusCode::NOT_FOUND,
         Failure::AlreadyExists(_) => StatusCode::CONFLICT,

@@ -2,12 +2,14 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use qdrant_edge::{Filter, SearchParams, WithPayloadInterface, WithVector};
+use qdrant_edge::{Filter, WithPayloadInterface, WithVector};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    output, query,
+    output,
+    params::{LookupRequest, Params},
+    query,
     reply::{Body, reply},
 };
 use crate::{
@@ -19,55 +21,55 @@ const DEFAULT_LIMIT: usize = 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct QueryRequest {
-    prefetch: Option<OneOrMany>,
-    query: Option<Value>,
-    using: Option<String>,
-    filter: Option<Filter>,
-    params: Option<SearchParams>,
-    score_threshold: Option<f32>,
-    limit: Option<usize>,
-    offset: Option<usize>,
+pub(super) struct QueryRequest {
+    pub(super) prefetch: Option<OneOrMany>,
+    pub(super) query: Option<Value>,
+    pub(super) using: Option<String>,
+    pub(super) filter: Option<Filter>,
+    pub(super) params: Option<Params>,
+    pub(super) score_threshold: Option<f32>,
+    pub(super) limit: Option<usize>,
+    pub(super) offset: Option<usize>,
     #[serde(default, alias = "with_vectors")]
-    with_vector: Option<WithVector>,
-    with_payload: Option<WithPayloadInterface>,
-    lookup_from: Option<Value>,
-    shard_key: Option<Value>,
+    pub(super) with_vector: Option<WithVector>,
+    pub(super) with_payload: Option<WithPayloadInterface>,
+    pub(super) lookup_from: Option<LookupRequest>,
+    pub(super) shard_key: Option<Value>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
+pub(super) enum OneOrMany {
     One(Box<PrefetchRequest>),
     Many(Vec<PrefetchRequest>),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PrefetchRequest {
+pub(super) struct PrefetchRequest {
     prefetch: Option<OneOrMany>,
     query: Option<Value>,
     using: Option<String>,
     filter: Option<Filter>,
-    params: Option<SearchParams>,
+    params: Option<Params>,
     score_threshold: Option<f32>,
     limit: Option<usize>,
-    lookup_from: Option<Value>,
+    lookup_from: Option<LookupRequest>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SearchRequest {
-    vector: Value,
-    filter: Option<Filter>,
-    params: Option<SearchParams>,
-    score_threshold: Option<f32>,
-    limit: usize,
-    offset: Option<usize>,
+pub(super) struct SearchRequest {
+    pub(super) vector: Value,
+    pub(super) filter: Option<Filter>,
+    pub(super) params: Option<Params>,
+    pub(super) score_threshold: Option<f32>,
+    pub(super) limit: usize,
+    pub(super) offset: Option<usize>,
     #[serde(default, alias = "with_vectors")]
-    with_vector: Option<WithVector>,
-    with_payload: Option<WithPayloadInterface>,
-    shard_key: Option<Value>,
+    pub(super) with_vector: Option<WithVector>,
+    pub(super) with_payload: Option<WithPayloadInterface>,
+    pub(super) shard_key: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +79,7 @@ struct Batch<T> {
 }
 
 /// The searches of a batch.
-fn searches<T: DeserializeOwned>(
+pub(super) fn searches<T: DeserializeOwned>(
     body: &Body,
     into_search: fn(T) -> Result<Search, Failure>,
 ) -> Result<Vec<Search>, Failure> {
@@ -86,7 +88,7 @@ fn searches<T: DeserializeOwned>(
 }
 
 impl QueryRequest {
-    fn into_search(self) -> Result<Search, Failure> {
+    pub(super) fn into_search(self) -> Result<Search, Failure> {
         refuse_present(&[("shard_key", self.shard_key.is_some())])?;
         let stage = PrefetchRequest {
             prefetch: self.prefetch,
@@ -118,21 +120,21 @@ fn prefetches(prefetch: Option<OneOrMany>) -> Result<Vec<Stage>, Failure> {
 
 impl PrefetchRequest {
     fn into_stage(self) -> Result<Stage, Failure> {
-        refuse_present(&[("lookup_from", self.lookup_from.is_some())])?;
         Ok(Stage {
             prefetch: prefetches(self.prefetch)?,
             query: self.query.map(query::query).transpose()?,
             using: self.using.unwrap_or_default(),
+            lookup_from: self.lookup_from.map(LookupRequest::into_domain).transpose()?,
             filter: self.filter,
             score_threshold: self.score_threshold,
             limit: self.limit.unwrap_or(DEFAULT_LIMIT),
-            params: self.params,
+            params: self.params.map(Params::into_domain).transpose()?,
         })
     }
 }
 
 impl SearchRequest {
-    fn into_search(self) -> Result<Search, Failure> {
+    pub(super) fn into_search(self) -> Result<Search, Failure> {
         refuse_present(&[("shard_key", self.shard_key.is_some())])?;
         let (using, vector) = match self.vector {
             Value::Object(mut named) if named.contains_key("name") => {
@@ -147,10 +149,11 @@ impl SearchRequest {
                 prefetch: Vec::new(),
                 query: Some(Query::Nearest { input, mmr: None }),
                 using,
+                lookup_from: None,
                 filter: self.filter,
                 score_threshold: self.score_threshold,
                 limit: self.limit,
-                params: self.params,
+                params: self.params.map(Params::into_domain).transpose()?,
             },
             offset: self.offset.unwrap_or(0),
             with_payload: self.with_payload.unwrap_or_default(),

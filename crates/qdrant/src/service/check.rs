@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use qdrant_edge::{
-    Condition, DEFAULT_VECTOR_NAME, Filter, PointStructPersisted, SparseVector, VectorInternal,
+    Condition, DEFAULT_VECTOR_NAME, Filter, GeoRadius, PointStructPersisted, SparseVector, VectorInternal,
     VectorPersisted, VectorStructPersisted,
 };
 
-use super::{CollectionConfig, Failure, config::VectorKind};
+use super::{CollectionConfig, Failure, Search, config::VectorKind, search::MAX_CANDIDATES};
 
 /// Most results of one request, its offset included: the engine allocates for them up front.
 pub(crate) const MAX_RESULTS: usize = 100_000;
@@ -26,7 +26,15 @@ pub(crate) fn refuse_present(fields: &[(&str, bool)]) -> Result<(), Failure> {
     }
 }
 
-fn results(field: &str, count: usize) -> Result<(), Failure> {
+/// Refuses to keep more than one of what a cluster has several of.
+pub(crate) fn only_one(counts: &[(&str, Option<u64>)]) -> Result<(), Failure> {
+    match counts.iter().find(|(_, count)| count.is_some_and(|n| n != 1)) {
+        Some((field, _)) => Err(Failure::Unsupported(format!("`{field}` other than 1"))),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn results(field: &str, count: usize) -> Result<(), Failure> {
     at_most(field, count, MAX_RESULTS)
 }
 
@@ -41,6 +49,19 @@ fn at_most(field: &str, count: usize, most: usize) -> Result<(), Failure> {
     Err(Failure::Invalid(format!(
         "{field}: {count} is more than {most}, ask for it in several requests"
     )))
+}
+
+/// The results of all searches of a request are held until the last is done.
+pub(crate) fn searches(searches: &[Search]) -> Result<(), Failure> {
+    batch("searches", searches.len())?;
+    let results = searches.iter().fold(0_usize, |total, search| {
+        total.saturating_add(search.stage.limit.saturating_add(search.offset))
+    });
+    // One alone is checked against its own bound.
+    if searches.len() > 1 {
+        at_most("limit + offset of all searches", results, MAX_CANDIDATES)?;
+    }
+    Ok(())
 }
 
 /// At least 1 and within the limit.
@@ -212,6 +233,16 @@ pub(crate) fn filter(filter: Option<&Filter>) -> Result<(), Failure> {
     filter.map_or(Ok(()), |filter| filter_at(filter, 0))
 }
 
+fn radius(area: &GeoRadius) -> Result<(), Failure> {
+    let metres = area.radius.into_inner();
+    if metres.is_finite() && metres >= 0.0 {
+        return Ok(());
+    }
+    Err(Failure::Invalid(format!(
+        "filter.geo_radius.radius: {metres} is not a distance"
+    )))
+}
+
 fn filter_at(filter: &Filter, depth: usize) -> Result<(), Failure> {
     if depth > MAX_FILTER_DEPTH {
         return Err(Failure::Invalid(format!(
@@ -225,6 +256,7 @@ fn filter_at(filter: &Filter, depth: usize) -> Result<(), Failure> {
                 "filter: the condition on {:?} says nothing about it",
                 field.key.to_string()
             ))),
+            Condition::Field(field) => field.geo_radius.as_ref().map_or(Ok(()), radius),
             Condition::Nested(nested) => filter_at(nested.filter(), depth + 1),
             Condition::Filter(inner) => filter_at(inner, depth + 1),
             _ => Ok(()),

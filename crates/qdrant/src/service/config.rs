@@ -278,7 +278,7 @@ impl CollectionConfig {
         }
     }
 
-    fn validate(&self) -> Result<(), Failure> {
+    pub(crate) fn validate(&self) -> Result<(), Failure> {
         let vectors = self.dense().count() + self.sparse_vectors.len();
         between("number of vectors", vectors, 0, MAX_VECTORS)?;
         for (vector, params) in self.dense() {
@@ -340,7 +340,7 @@ impl CollectionConfig {
 
 impl Hnsw {
     /// `base` with these changes.
-    fn over(&self, base: HnswIndexConfig) -> HnswIndexConfig {
+    pub(super) fn over(&self, base: HnswIndexConfig) -> HnswIndexConfig {
         HnswIndexConfig {
             m: self.m.unwrap_or(base.m),
             ef_construct: self.ef_construct.unwrap_or(base.ef_construct),

@@ -1,12 +1,20 @@
 //! What the engine does, independent of the protocol. All of it blocks: the adapters call it through
 //! [`Engine`](crate::engine::Engine).
 
+mod aliases;
+mod change;
 pub(crate) mod check;
 mod config;
 mod failure;
+mod formula;
+mod groups;
+mod lookup;
+mod matrix;
 pub(crate) mod name;
 mod points;
+mod recommend;
 mod search;
+mod snapshots;
 mod update;
 
 use std::path::Path;
@@ -16,15 +24,20 @@ use qdrant_edge::{
 };
 
 pub(crate) use self::{
+    aliases::AliasAction,
+    change::{QuantizationChange, UpdateCollection, VectorChange},
     config::{
         CollectionConfig, CreateCollection, Hnsw, Optimizers, SparseIndex, SparseVectorParams, VectorParams,
         Vectors, Wal,
     },
     failure::Failure,
+    groups::{Group, GroupId, Groups, WithLookup},
+    matrix::{Distances, Matrix},
     points::{
-        Count, Facet, Input, Mmr, NewPayload, Query, Retrieve, Scroll, Search, Selector, Stage, Strategy,
-        Update,
+        Count, Facet, Feedback, Input, Lookup, Mmr, NewPayload, Query, Retrieve, Scroll, Search, Selector,
+        Stage, Strategy, Update,
     },
+    snapshots::no_full_snapshots,
 };
 use crate::{
     Error,
@@ -42,6 +55,7 @@ pub(crate) struct Service {
 pub(crate) struct Info {
     pub(crate) config: CollectionConfig,
     pub(crate) shard: ShardInfo,
+    /// The optimizer works on it, or has work that it will begin with.
     pub(crate) optimizing: bool,
     pub(crate) optimizer_error: Option<String>,
 }
@@ -97,14 +111,16 @@ impl Service {
     }
 
     pub(crate) fn info(&self, name: &str) -> Result<Info, Failure> {
-        self.with(name, |shard, config| {
-            let info = shard.read(|engine| Ok(engine.info()))?;
-            Ok(Info {
-                config: config.clone(),
-                shard: info,
-                optimizing: shard.is_optimizing(),
-                optimizer_error: shard.optimizer_error(),
-            })
+        let (collection, shard) = self.storage.acquire(name)?;
+        let info = shard.read(|engine| Ok(engine.info()))?;
+        let config = (*collection.config()).clone();
+        let due = shard.is_unseen() && change::index_is_due(&config, &info);
+        let outdated = shard.is_reconfigured() || self.storage.is_outdated(&collection);
+        Ok(Info {
+            optimizing: due || outdated || shard.is_optimizing(),
+            optimizer_error: shard.optimizer_error(),
+            config,
+            shard: info,
         })
     }
 
@@ -146,6 +162,13 @@ impl Service {
     ) -> Result<(Vec<Record>, Option<PointId>), Failure> {
         check::limit(request.limit, 0)?;
         check::filter(request.filter.as_ref())?;
+        if request.order_by.is_some() && request.offset.is_some() {
+            return Err(Failure::invalid(
+                "offset: Cannot use an `offset` when using `order_by`. The alternative for paging is to use \
+                 `order_by.start_from` and a filter to exclude the IDs that you've already seen for the \
+                 `order_by.start_from` value",
+            ));
+        }
         let request = ScrollRequest {
             offset: request.offset,
             limit: Some(request.limit),
@@ -188,16 +211,15 @@ impl Service {
     }
 
     /// The results of each search.
-    pub(crate) fn search(&self, name: &str, searches: Vec<Search>) -> Result<Vec<Vec<ScoredPoint>>, Failure> {
-        check::batch("searches", searches.len())?;
+    pub(crate) fn search(
+        &self,
+        name: &str,
+        mut searches: Vec<Search>,
+    ) -> Result<Vec<Vec<ScoredPoint>>, Failure> {
+        check::searches(&searches)?;
+        self.look_up(name, searches.iter_mut().map(|search| &mut search.stage))?;
         self.with(name, |shard, config| {
-            let one = |search: Search| {
-                let (offset, limit) = (search.offset, search.stage.limit);
-                let request = search::resolve(shard.engine(), config, search)?;
-                // The engine finds enough for the offset, but leaves it to its caller to skip that much.
-                let found = shard.read(|engine| engine.query(request))?;
-                Ok(found.into_iter().skip(offset).take(limit).collect())
-            };
+            let one = |search| search::resolve(shard.engine(), config, search)?.run(shard);
             searches.into_iter().map(one).collect()
         })
     }
@@ -207,8 +229,7 @@ impl Service {
         name: &str,
         call: impl FnOnce(&InUse<'_>, &CollectionConfig) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let collection = self.storage.get(name)?;
-        let shard = self.storage.shard(&collection)?;
-        call(&shard, &collection.config)
+        let (collection, shard) = self.storage.acquire(name)?;
+        call(&shard, &collection.config())
     }
 }

@@ -1,7 +1,7 @@
 //! What clients ask of the points of a collection, independent of the protocol.
 
 use qdrant_edge::{
-    Filter, Fusion, JsonPath, OrderBy, OrderByInterface, Payload, PayloadFieldSchema, PointId,
+    Filter, Formula, Fusion, JsonPath, OrderBy, OrderByInterface, Payload, PayloadFieldSchema, PointId,
     PointStructPersisted, PointVectorsPersisted, SearchParams, VectorInternal, WithPayloadInterface,
     WithVector,
 };
@@ -96,10 +96,19 @@ pub(crate) struct Stage {
     pub(crate) query: Option<Query>,
     /// Name of the vector; empty for the one without a name.
     pub(crate) using: String,
+    pub(crate) lookup_from: Option<Lookup>,
     pub(crate) filter: Option<Filter>,
     pub(crate) score_threshold: Option<f32>,
     pub(crate) limit: usize,
     pub(crate) params: Option<SearchParams>,
+}
+
+/// Where the points are whose ids a query has. Points of another collection are not kept out of the results.
+#[derive(Debug)]
+pub(crate) struct Lookup {
+    pub(crate) collection: String,
+    /// Name of their vector; that of the searched one without one.
+    pub(crate) vector: Option<String>,
 }
 
 /// A vector, or the id of a point whose vector is meant. Such a point is not among the results.
@@ -124,6 +133,16 @@ pub(crate) struct Mmr {
     pub(crate) candidates_limit: Option<usize>,
 }
 
+/// A vector, and what a better judge thought of some results.
+#[derive(Debug)]
+pub(crate) struct Feedback {
+    pub(crate) target: Input,
+    /// Examples with their scores.
+    pub(crate) feedback: Vec<(Input, f32)>,
+    /// `a`, `b` and `c` of the strategy `naive`.
+    pub(crate) coefficients: [f32; 3],
+}
+
 #[derive(Debug)]
 pub(crate) enum Query {
     Nearest {
@@ -141,8 +160,11 @@ pub(crate) enum Query {
         context: Vec<(Input, Input)>,
     },
     Context(Vec<(Input, Input)>),
+    Feedback(Feedback),
     OrderBy(OrderBy),
     Fusion(Fusion),
+    /// Of the scores of the prefetches and of payload.
+    Formula(Formula),
     /// In random order.
     Sample,
 }

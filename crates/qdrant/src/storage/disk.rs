@@ -20,3 +20,16 @@ pub(super) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&staged, path)?;
     path.parent().map_or(Ok(()), sync_dir)
 }
+
+/// Makes a folder durable with all that is in it.
+pub(super) fn sync_tree(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    sync_dir(dir)
+}

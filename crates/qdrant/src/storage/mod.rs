@@ -2,48 +2,53 @@
 //!
 //! ```text
 //! storage/lock                        held while a server uses the folder
+//! storage/aliases.json                other names for collections
 //! storage/collections/<id>/           one collection: complete, or not there at all
 //!     collection.json                 its name and configuration
 //!     journal                         acknowledged writes that the engine's files may lack
 //!     shard/                          the engine's files
-//! storage/staging/<id>/               being created or deleted; emptied at start
+//!     deleted                         there if the rest was in use when the collection was deleted
+//! storage/snapshots/<name>/           copies of the collection of that name, each complete, with its checksum
+//! storage/staging/                    being created, deleted or uploaded; emptied at start
 //! ```
 //!
-//! Folders are named by a random id, so that names may hold any character and a new collection never shares a path
-//! with a deleted one of the same name whose files are still in use.
+//! Folders of collections are named by a random id, so that a new collection never shares a path with a deleted one
+//! of the same name whose files are still in use.
 
+mod aliases;
+mod archive;
+mod change;
+mod collection;
 mod disk;
 mod journal;
 mod pool;
+mod removal;
 mod shard;
+mod snapshots;
 
 use std::{
     collections::BTreeMap,
     fs::{self, File, TryLockError},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use parking_lot::{Mutex, RwLock};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use self::pool::Pool;
 pub(crate) use self::{
+    aliases::AliasMap,
+    collection::Collection,
     pool::InUse,
     shard::{Shard, existing_points},
+    snapshots::{SnapshotInfo, Staged},
 };
+use self::{aliases::Aliases, collection::CollectionFile, pool::Pool};
 use crate::{
     Error,
     service::{CollectionConfig, Failure},
 };
-
-const COLLECTION_FILE: &str = "collection.json";
-
-/// How long a deletion waits for those who use the collection.
-const DELETE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Closed files of the engine's log, of 32 MiB each, that an open shard may have.
 const MAX_ENGINE_LOG_FILES: usize = 8;
@@ -51,27 +56,22 @@ const MAX_ENGINE_LOG_FILES: usize = 8;
 /// All collections of a storage folder.
 pub(crate) struct Storage {
     collections_dir: PathBuf,
+    snapshots_dir: PathBuf,
     staging_dir: PathBuf,
     by_name: RwLock<BTreeMap<String, Arc<Collection>>>,
-    /// One creation or deletion at a time.
+    aliases: Aliases,
+    /// One creation, change, deletion or change of the aliases at a time.
     changing: Mutex<()>,
+    /// One snapshot is made or recovered at a time: each reads and writes a whole collection.
+    snapshotting: Mutex<()>,
     pool: Pool,
     max_collections: usize,
+    /// Open with an earlier configuration.
+    outdated: Mutex<Vec<Arc<Collection>>>,
+    /// Deleted, with files that were in use.
+    doomed: Mutex<Vec<Arc<Collection>>>,
     /// Unlocked by the kernel when the process ends, however it ends.
     _lock: File,
-}
-
-/// What is known of a collection without opening it.
-pub(crate) struct Collection {
-    id: Uuid,
-    dir: PathBuf,
-    pub(crate) config: CollectionConfig,
-}
-
-#[derive(Serialize, Deserialize)]
-struct CollectionFile {
-    name: String,
-    config: CollectionConfig,
 }
 
 impl Storage {
@@ -81,26 +81,31 @@ impl Storage {
             let path = path.to_owned();
             move |source| Error::Io { action, path, source }
         };
-        let [collections_dir, staging_dir] = ["collections", "staging"].map(|name| root.join(name));
+        let [collections_dir, snapshots_dir, staging_dir] =
+            ["collections", "snapshots", "staging"].map(|name| root.join(name));
         fs::create_dir_all(&collections_dir).map_err(at("create", &collections_dir))?;
         let lock = take_lock(root)?;
+        fs::create_dir_all(&snapshots_dir).map_err(at("create", &snapshots_dir))?;
         if staging_dir.exists() {
             fs::remove_dir_all(&staging_dir).map_err(at("empty", &staging_dir))?;
         }
         fs::create_dir(&staging_dir).map_err(at("create", &staging_dir))?;
-        let mut by_name = BTreeMap::new();
-        for entry in fs::read_dir(&collections_dir).map_err(at("read", &collections_dir))? {
-            let dir = entry.map_err(at("read", &collections_dir))?.path();
-            let (name, collection) = read_collection(&dir)?;
-            by_name.insert(name, Arc::new(collection));
-        }
+        let by_name: BTreeMap<_, _> = collection::read_all(&collections_dir, &staging_dir)?
+            .into_iter()
+            .map(|collection| (collection.name.clone(), Arc::new(collection)))
+            .collect();
         Ok(Self {
+            aliases: Aliases::open(root, |name| by_name.contains_key(name))?,
             collections_dir,
+            snapshots_dir,
             staging_dir,
             by_name: RwLock::new(by_name),
             changing: Mutex::new(()),
+            snapshotting: Mutex::new(()),
             pool: Pool::new(max_open_shards),
             max_collections,
+            outdated: Mutex::default(),
+            doomed: Mutex::default(),
             _lock: lock,
         })
     }
@@ -109,80 +114,92 @@ impl Storage {
         self.by_name.read().keys().cloned().collect()
     }
 
+    pub(crate) fn max_collections(&self) -> usize {
+        self.max_collections
+    }
+
+    /// A collection by its name or an alias.
     pub(crate) fn get(&self, name: &str) -> Result<Arc<Collection>, Failure> {
-        self.by_name
-            .read()
+        let by_name = self.by_name.read();
+        by_name
             .get(name)
+            .or_else(|| by_name.get(&self.aliases.resolve(name)?))
             .cloned()
             .ok_or_else(|| Failure::no_collection(name))
+    }
+
+    pub(crate) fn aliases(&self) -> AliasMap {
+        self.aliases.all()
+    }
+
+    /// Changes the aliases: all of it durably, or nothing. The change is given a test for names of collections.
+    pub(crate) fn change_aliases(
+        &self,
+        change: impl FnOnce(&mut AliasMap, &dyn Fn(&str) -> bool) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let _changing = self.changing.lock();
+        self.aliases
+            .change(|map| change(map, &|name| self.by_name.read().contains_key(name)))
     }
 
     /// Creates a collection. After a crash it is there whole or not at all; when this returns it is there.
     pub(crate) fn create(&self, name: &str, config: CollectionConfig) -> Result<(), Failure> {
         let _changing = self.changing.lock();
-        {
-            let by_name = self.by_name.read();
-            if by_name.contains_key(name) {
-                return Err(Failure::AlreadyExists(format!(
-                    "Collection `{name}` already exists!"
-                )));
-            }
-            if by_name.len() >= self.max_collections {
-                let text = format!(
-                    "there are {} collections already, which is the limit",
-                    by_name.len()
-                );
-                return Err(Failure::Invalid(text));
-            }
-        }
+        self.check_new(name)?;
         let id = Uuid::new_v4();
         let staged = self.staging_dir.join(id.to_string());
-        let dir = self.collections_dir.join(id.to_string());
-        let created = Shard::create(&staged, config.engine_config()).and_then(|()| {
-            let file = CollectionFile {
-                name: name.to_owned(),
-                config: config.clone(),
-            };
-            let json = serde_json::to_vec_pretty(&file).map_err(io::Error::from);
-            json.and_then(|json| disk::write_atomically(&staged.join(COLLECTION_FILE), &json))
-                .and_then(|()| fs::rename(&staged, &dir))
-                .and_then(|()| disk::sync_dir(&self.collections_dir))
+        let file = CollectionFile {
+            name: name.to_owned(),
+            config,
+            replaces: None,
+        };
+        let created = Shard::create(&staged, file.config.engine_config()).and_then(|()| {
+            file.write(&staged)
+                .and_then(|()| self.publish(id))
                 .map_err(|e| Failure::io("create a collection in", &self.collections_dir, &e))
         });
         if let Err(failure) = created {
             // What cannot be removed now is removed at the next start.
             let _ = fs::remove_dir_all(&staged);
-            let _ = fs::remove_dir_all(&dir);
+            let _ = fs::remove_dir_all(self.collections_dir.join(id.to_string()));
             return Err(failure);
         }
-        self.by_name
-            .write()
-            .insert(name.to_owned(), Arc::new(Collection { id, dir, config }));
+        self.insert(id, file);
         Ok(())
     }
 
-    /// Deletes a collection; false if there is none. When this returns it is gone for good, though requests that are
-    /// running still see it.
-    pub(crate) fn delete(&self, name: &str) -> Result<bool, Failure> {
-        let _changing = self.changing.lock();
-        let Ok(collection) = self.get(name) else {
-            return Ok(false);
-        };
-        // An index that is being built may take minutes. It is then built in files that are deleted at the next start.
-        let closed = self
-            .pool
-            .keep_closed(collection.id, Instant::now() + DELETE_PATIENCE);
-        let staged = self.staging_dir.join(collection.id.to_string());
-        fs::rename(&collection.dir, &staged)
-            .and_then(|()| disk::sync_dir(&self.collections_dir))
-            .map_err(|e| Failure::io("delete", &collection.dir, &e))?;
-        self.by_name.write().remove(name);
-        if closed.is_some()
-            && let Err(error) = fs::remove_dir_all(&staged)
-        {
-            tracing::warn!(dir = %staged.display(), %error, "the files of a deleted collection go at the next start");
+    /// The name is free, and there is room for one more collection.
+    fn check_new(&self, name: &str) -> Result<(), Failure> {
+        let by_name = self.by_name.read();
+        if by_name.contains_key(name) {
+            return Err(Failure::AlreadyExists(format!(
+                "Collection `{name}` already exists!"
+            )));
         }
-        Ok(true)
+        if self.aliases.resolve(name).is_some() {
+            return Err(Failure::AlreadyExists(format!("Alias `{name}` already exists!")));
+        }
+        if by_name.len() >= self.max_collections {
+            let text = format!(
+                "there are {} collections already, which is the limit",
+                by_name.len()
+            );
+            return Err(Failure::Invalid(text));
+        }
+        Ok(())
+    }
+
+    /// Moves a complete collection out of staging, durably.
+    fn publish(&self, id: Uuid) -> std::io::Result<()> {
+        let id = id.to_string();
+        fs::rename(self.staging_dir.join(&id), self.collections_dir.join(&id))?;
+        disk::sync_dir(&self.collections_dir)
+    }
+
+    fn insert(&self, id: Uuid, file: CollectionFile) {
+        let name = file.name.clone();
+        let collection = Collection::new(id, self.collections_dir.join(id.to_string()), file);
+        self.by_name.write().insert(name, Arc::new(collection));
     }
 
     /// Closes idle shards whose engine's log has grown: it is only cut when they are closed.
@@ -198,17 +215,33 @@ impl Storage {
         }
     }
 
-    pub(crate) fn shard(&self, collection: &Collection) -> Result<InUse<'_>, Failure> {
-        self.pool
-            .acquire(collection.id, &collection.dir)
-            .map_err(|failure| {
-                // Deleted between the look-up and here.
-                if collection.dir.exists() {
-                    failure
-                } else {
-                    Failure::NotFound("the collection was deleted".into())
-                }
-            })
+    /// A collection and its shard, opened if need be.
+    pub(crate) fn acquire(&self, name: &str) -> Result<(Arc<Collection>, InUse<'_>), Failure> {
+        let collection = self.get(name)?;
+        match self.shard(&collection) {
+            // Between the look-up and here it was replaced, or the alias leads elsewhere now.
+            Err(Failure::NotFound(_)) => {
+                let collection = self.get(name)?;
+                let shard = self.shard(&collection)?;
+                Ok((collection, shard))
+            }
+            shard => Ok((collection, shard?)),
+        }
+    }
+
+    fn shard(&self, collection: &Collection) -> Result<InUse<'_>, Failure> {
+        let deleted = || Failure::no_collection(&collection.name);
+        if collection.is_deleted() {
+            return Err(deleted());
+        }
+        let open = || Shard::open(&collection.dir, collection.config().engine_config());
+        self.pool.acquire(collection.id, open).map_err(|failure| {
+            if collection.is_deleted() {
+                deleted()
+            } else {
+                failure
+            }
+        })
     }
 
     /// Shards that are open, each only kept open while it is visited.
@@ -222,6 +255,7 @@ impl Storage {
     /// Flushes and closes what gets idle before the deadline.
     pub(crate) fn close(&self, deadline: Instant) {
         self.pool.close_all(deadline);
+        self.sweep();
     }
 }
 
@@ -245,28 +279,4 @@ fn take_lock(root: &Path) -> Result<File, Error> {
         }),
         Err(TryLockError::Error(source)) => Err(io(source)),
     }
-}
-
-fn read_collection(dir: &Path) -> Result<(String, Collection), Error> {
-    let path = dir.join(COLLECTION_FILE);
-    let damaged = |reason: String| Error::Damaged {
-        path: path.clone(),
-        reason,
-    };
-    let id = dir
-        .file_name()
-        .and_then(|n| n.to_str())
-        .and_then(|n| n.parse().ok());
-    let id = id.ok_or_else(|| damaged("its folder is not named by an id".into()))?;
-    let json = fs::read(&path).map_err(|e| damaged(e.to_string()))?;
-    let CollectionFile { name, config } =
-        serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
-    Ok((
-        name,
-        Collection {
-            id,
-            dir: dir.to_owned(),
-            config,
-        },
-    ))
 }

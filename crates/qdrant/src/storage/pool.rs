@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     ops::Deref,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,6 +36,9 @@ enum Entry {
         shard: Arc<Shard>,
         users: usize,
         used: u64,
+        /// Somebody waits for it to be closed: those who come now wait until it was, or users that overlap would
+        /// keep it open for ever.
+        leaving: bool,
     },
 }
 
@@ -98,9 +100,13 @@ impl Pool {
         }
     }
 
-    /// The shard of collection `id`, opened from `dir` if need be. Blocks while it is being opened, and while there
+    /// The shard of collection `id`, opened by `open` if need be. Blocks while it is being opened, and while there
     /// is no room for it.
-    pub(super) fn acquire(&self, id: Uuid, dir: &Path) -> Result<InUse<'_>, Failure> {
+    pub(super) fn acquire(
+        &self,
+        id: Uuid,
+        open: impl Fn() -> Result<Shard, Failure>,
+    ) -> Result<InUse<'_>, Failure> {
         let deadline = Instant::now() + PATIENCE;
         let mut state = self.state.lock();
         loop {
@@ -127,7 +133,7 @@ impl Pool {
                 }
                 Step::Open => {
                     drop(state);
-                    let opened = Shard::open(dir);
+                    let opened = open();
                     state = self.state.lock();
                     self.changed.notify_all();
                     match opened {
@@ -140,6 +146,7 @@ impl Pool {
                                     shard: Arc::clone(&shard),
                                     users: 1,
                                     used,
+                                    leaving: false,
                                 },
                             );
                             return Ok(InUse {
@@ -161,7 +168,12 @@ impl Pool {
     /// The shard of a collection if it is open. Does not count as use: the maintenance asks.
     pub(super) fn peek(&self, id: Uuid) -> Option<InUse<'_>> {
         match self.state.lock().entries.get_mut(&id) {
-            Some(Entry::Open { shard, users, .. }) if !shard.has_failed() => {
+            Some(Entry::Open {
+                shard,
+                users,
+                leaving: false,
+                ..
+            }) if !shard.has_failed() => {
                 *users += 1;
                 Some(InUse {
                     pool: self,
@@ -182,7 +194,7 @@ impl Pool {
     pub(super) fn keep_closed(&self, id: Uuid, deadline: Instant) -> Option<Closed<'_>> {
         let mut state = self.state.lock();
         loop {
-            match state.entries.get(&id) {
+            match state.entries.get_mut(&id) {
                 None => {
                     state.entries.insert(id, Entry::Busy);
                     return Some(Closed { pool: self, id });
@@ -195,8 +207,13 @@ impl Pool {
                     }
                     return Some(Closed { pool: self, id });
                 }
-                Some(_) => {
+                Some(entry) => {
+                    entry.set_leaving(true);
                     if self.changed.wait_until(&mut state, deadline).timed_out() {
+                        if let Some(entry) = state.entries.get_mut(&id) {
+                            entry.set_leaving(false);
+                        }
+                        self.changed.notify_all();
                         return None;
                     }
                 }
@@ -204,7 +221,8 @@ impl Pool {
         }
     }
 
-    /// Closes every shard that gets idle before the deadline. Those still in use keep their journal.
+    /// Closes every shard that gets idle before the deadline. Those still in use keep their journal, as do those
+    /// whose optimizer runs, which nothing stops: they are not waited for.
     pub(super) fn close_all(&self, deadline: Instant) {
         let mut state = self.state.lock();
         loop {
@@ -219,7 +237,7 @@ impl Pool {
                     state = self.state.lock();
                 }
                 state.entries.remove(&id);
-            } else if state.entries.is_empty() {
+            } else if state.entries.values().all(Entry::is_optimizing) {
                 return;
             } else if self.changed.wait_until(&mut state, deadline).timed_out() {
                 tracing::warn!(
@@ -232,6 +250,18 @@ impl Pool {
     }
 }
 
+impl Entry {
+    fn set_leaving(&mut self, value: bool) {
+        if let Self::Open { leaving, .. } = self {
+            *leaving = value;
+        }
+    }
+
+    fn is_optimizing(&self) -> bool {
+        matches!(self, Self::Open { shard, .. } if shard.optimizer_runs())
+    }
+}
+
 impl State {
     fn tick(&mut self) -> u64 {
         self.clock += 1;
@@ -240,7 +270,16 @@ impl State {
 
     fn next_step(&mut self, id: Uuid, max: usize) -> Step {
         let now = self.tick();
-        if let Some(Entry::Open { shard, users, used }) = self.entries.get_mut(&id) {
+        if let Some(Entry::Open {
+            shard,
+            users,
+            used,
+            leaving,
+        }) = self.entries.get_mut(&id)
+        {
+            if *leaving {
+                return Step::Wait;
+            }
             if !shard.has_failed() {
                 *users += 1;
                 *used = now;

@@ -5,6 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -19,14 +20,17 @@ use super::{
 };
 use crate::service::Failure;
 
-const SHARD_DIR: &str = "shard";
-const JOURNAL_FILE: &str = "journal";
+pub(super) const SHARD_DIR: &str = "shard";
+pub(super) const JOURNAL_FILE: &str = "journal";
 
 /// The engine's own log is never read again, see [`Journal`]: all but its last closed file are deleted on closing.
 const ENGINE_LOG_DIR: &str = "wal";
 
 /// A journal of this size is folded into the engine's files at the next write. Bounds the time to reopen.
 const CHECKPOINT_BYTES: u64 = 32 << 20;
+
+/// The optimizer looks at a shard after every write. A look that lasts longer found something to do.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) struct Shard {
     engine: EdgeShard,
@@ -40,7 +44,10 @@ pub(crate) struct Shard {
     failed: AtomicBool,
     /// Written to since the optimizer last looked.
     written: AtomicBool,
-    optimizing: AtomicBool,
+    /// Opened with a configuration that its files were not made with, and not looked at by the optimizer since.
+    reconfigured: AtomicBool,
+    /// Since when the optimizer runs.
+    optimizing: Mutex<Option<Instant>>,
     optimizer_error: Mutex<Option<String>>,
 }
 
@@ -58,11 +65,14 @@ impl Shard {
             .map_err(io)
     }
 
-    /// Loads the engine and applies what the journal holds: the acknowledged writes of a process that did not close
+    /// Loads the engine with a configuration and applies what the journal holds: the acknowledged writes of a process that did not close
     /// the shard. Operations are idempotent and in order, so it does not matter how much of them the engine's files
     /// already have.
-    pub(super) fn open(dir: &Path) -> Result<Self, Failure> {
-        let engine = guarded(|| EdgeShard::load(&dir.join(SHARD_DIR), None))?;
+    pub(super) fn open(dir: &Path, config: EdgeConfig) -> Result<Self, Failure> {
+        let path = dir.join(SHARD_DIR);
+        let before = guarded(|| EdgeConfig::load(&path).transpose())?;
+        let reconfigured = before.is_some_and(|before| before != config);
+        let engine = guarded(|| EdgeShard::load(&path, Some(config)))?;
         let mut replayed = 0_u64;
         let journal = Journal::open(&dir.join(JOURNAL_FILE), |operation| {
             replayed += 1;
@@ -78,7 +88,8 @@ impl Shard {
             failed: AtomicBool::new(false),
             // What an earlier process may have left to do.
             written: AtomicBool::new(true),
-            optimizing: AtomicBool::new(false),
+            reconfigured: AtomicBool::new(reconfigured),
+            optimizing: Mutex::new(None),
             optimizer_error: Mutex::new(None),
         };
         if replayed > 0 {
@@ -156,19 +167,27 @@ impl Shard {
     /// Builds the indexes and merges the segments that are due since the last write; can take minutes. Reads and
     /// writes go on beside it.
     pub(crate) fn optimize(&self) -> Result<(), Failure> {
-        if !self.written.swap(false, Ordering::AcqRel) {
+        if !self.written.load(Ordering::Acquire) {
             return Ok(());
         }
         let _maintenance = self.maintenance.lock();
+        *self.optimizing.lock() = Some(Instant::now());
+        self.written.store(false, Ordering::Release);
+        let done = self.optimize_now();
+        self.reconfigured.store(false, Ordering::Release);
+        *self.optimizing.lock() = None;
+        done
+    }
+
+    /// The caller holds `maintenance`.
+    fn optimize_now(&self) -> Result<(), Failure> {
         // The optimizer makes its files durable, with the numbers of operations in them. After a power cut the log
         // must not hand out those numbers again: the engine would take new writes for old ones.
         if let Err(error) = self.sync_engine_log() {
             tracing::warn!(%error, shard = %self.engine.path().display(), "cannot sync the engine's log");
             return Ok(());
         }
-        self.optimizing.store(true, Ordering::Release);
         let optimized = guarded(|| self.engine.optimize());
-        self.optimizing.store(false, Ordering::Release);
         *self.optimizer_error.lock() = optimized.as_ref().err().map(ToString::to_string);
         if optimized? { self.flush() } else { Ok(()) }
     }
@@ -185,8 +204,45 @@ impl Shard {
         Ok(())
     }
 
+    /// An index is built or segments are merged.
     pub(crate) fn is_optimizing(&self) -> bool {
-        self.optimizing.load(Ordering::Acquire)
+        self.optimizing
+            .lock()
+            .is_some_and(|since| since.elapsed() >= LOOK)
+    }
+
+    /// The optimizer has the shard, if only to look at it. It cannot be stopped.
+    pub(super) fn optimizer_runs(&self) -> bool {
+        self.optimizing.lock().is_some()
+    }
+
+    /// There are writes, or a change of the configuration, that the optimizer has not yet dealt with.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.written.load(Ordering::Acquire) || self.optimizer_runs()
+    }
+
+    pub(crate) fn is_reconfigured(&self) -> bool {
+        self.reconfigured.load(Ordering::Acquire)
+    }
+
+    /// Folds the journal into the engine's files and runs `call` while nothing changes these. Writes wait; reads go
+    /// on. Busy if the optimizer has the shard for longer than `patience`.
+    pub(super) fn frozen<T>(
+        &self,
+        patience: Duration,
+        call: impl FnOnce() -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let _maintenance = self.maintenance.try_lock_for(patience).ok_or_else(|| {
+            Failure::Busy("an index of the collection is being built, try again later".into())
+        })?;
+        let _writer = self.writer.lock();
+        self.flush_frozen()?;
+        if self.has_failed() {
+            return Err(Failure::Busy(
+                "the collection is being reloaded after an internal error".into(),
+            ));
+        }
+        call()
     }
 
     /// Why the optimizer failed when it last ran.
@@ -207,6 +263,11 @@ impl Shard {
     /// The caller holds `maintenance`.
     fn flush(&self) -> Result<(), Failure> {
         let _writer = self.writer.lock();
+        self.flush_frozen()
+    }
+
+    /// The caller holds `maintenance` and `writer`.
+    fn flush_frozen(&self) -> Result<(), Failure> {
         // A failed engine may have applied half of an operation: keep the journal that repairs it.
         if self.has_failed() {
             return Ok(());

@@ -48,11 +48,12 @@ async fn what_is_not_there_says_so() {
     let server = Server::start(storage.path());
     let http = reqwest::Client::new();
     for path in [
-        "/aliases",
-        "/cluster",
-        "/collections/x/snapshots",
-        "/collections/x/points/recommend",
-        "/telemetry",
+        "/collections/x/shards",
+        "/collections/x/optimizations",
+        "/collections/x/vectors/v",
+        "/collections/x/shards/0/snapshots",
+        "/cluster/recover",
+        "/snapshots",
     ] {
         let answer = http.post(server.url(path)).json(&json!({})).send().await.unwrap();
         assert_eq!(answer.status(), 501, "{path}");
@@ -77,7 +78,7 @@ async fn what_is_not_there_says_so() {
             .status(),
         405
     );
-    let error = server.client(None).list_aliases().await.unwrap_err();
+    let error = server.client(None).list_full_snapshots().await.unwrap_err();
     assert_eq!(code(error), tonic::Code::Unimplemented);
 }
 

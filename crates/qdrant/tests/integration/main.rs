@@ -3,6 +3,7 @@
 
 mod access;
 mod durability;
+mod kept;
 mod limits;
 mod python;
 mod server;

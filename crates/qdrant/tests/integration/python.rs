@@ -19,6 +19,16 @@ fn grpc_results_are_those_computed_in_python() {
 }
 
 #[test]
+fn rest_queries_find_what_the_client_in_memory_finds() {
+    run("rest", "queries");
+}
+
+#[test]
+fn grpc_queries_find_what_the_client_in_memory_finds() {
+    run("grpc", "queries");
+}
+
+#[test]
 fn rest_mistakes_are_named() {
     run("rest", "mistakes");
 }
@@ -38,6 +48,16 @@ fn grpc_serves_eight_clients_at_once() {
     run("grpc", "crowd");
 }
 
+#[test]
+fn rest_keeps_whole_collections() {
+    run("rest", "keeping");
+}
+
+#[test]
+fn grpc_keeps_whole_collections() {
+    run("grpc", "keeping");
+}
+
 fn run(mode: &str, scenario: &str) {
     let packages = packages();
     let storage = tempfile::tempdir().unwrap();
@@ -52,6 +72,7 @@ fn run(mode: &str, scenario: &str) {
         .args([mode, &server.rest.to_string(), &server.grpc.to_string(), scenario])
         .env("PYTHONPATH", packages)
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("STORAGE", storage.path())
         .stdin(Stdio::null())
         .output()
         .unwrap();

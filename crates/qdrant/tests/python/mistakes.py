@@ -8,6 +8,96 @@ from qdrant_client import models as m
 from common import MODE, REST, refused, same
 
 
+def queries(c, good):
+    """Of the collections `c` and `n`."""
+
+    def query(q, **rest):
+        return lambda: c.query_points("c", query=q, **rest)
+
+    def formula(f, **rest):
+        return query(m.FormulaQuery(formula=f, **rest), prefetch=m.Prefetch(query=good))
+
+    def groups(**rest):
+        return lambda: c.query_points_groups("c", **{"query": good, "group_by": "x", **rest})
+
+    def params(**fields):
+        return query(good, search_params=m.SearchParams(**fields))
+
+    def mmr(**fields):
+        return query(m.NearestQuery(nearest=good, mmr=m.Mmr(**fields)))
+
+    def recommend(strategy, **examples):
+        return query(m.RecommendQuery(recommend=m.RecommendInput(strategy=strategy, **examples)))
+
+    prefetch = m.Prefetch(query=good)
+    rrf = m.FusionQuery(fusion=m.Fusion.RRF)
+    elsewhere = m.LookupLocation(collection="none")
+    refused(400, "Can't have prefetches without", query(None, prefetch=prefetch))
+    refused(400, "without defining a query", query(None, score_threshold=0.5))
+    refused(400, "with an order_by query", query(m.OrderByQuery(order_by="x"), score_threshold=0.5))
+    refused(400, "No range index for `order_by` key: `x`", query(m.OrderByQuery(order_by="x")))
+    refused(400, "'using' field", query(rrf, prefetch=prefetch, using="a"))
+    refused(400, "got 2, expected 1", query(m.RrfQuery(rrf=m.Rrf(weights=[1.0, 2.0])), prefetch=prefetch))
+    refused(400, "rrf.k", query(m.RrfQuery(rrf=m.Rrf(k=0)), prefetch=prefetch))
+    refused(400, "Formula", query(m.FormulaQuery(formula=1.0)))
+    refused(400, "$nothing", formula("$nothing"))
+    refused(400, "constant" if MODE == "grpc" else "formula", formula(m.MultExpression(mult=[1e39])))
+    refused(400, "midpoint", formula(m.ExpDecayExpression(exp_decay=m.DecayParamsExpression(x=1.0, midpoint=2.0))))
+    refused(400, "non-finite", formula(m.LnExpression(ln=-1.0)))
+    if MODE == "rest":  # the client does not convert such a condition
+        refused(400, "says nothing", formula(m.FieldCondition(key="x")))
+    refused(400, "1000 expressions", formula(m.SumExpression(sum=[1.0] * 1001)))
+    refused(501, "max", formula(m.MaxExpression(max=[1.0, 2.0])))
+    deep = prefetch
+    for _ in range(12):
+        deep = m.Prefetch(prefetch=[deep], query=good)
+    refused(400, "prefetch", query(good, prefetch=deep))
+    refused(400, "prefetch", query(rrf, prefetch=[prefetch] * 65))
+    refused(400, "together", query(rrf, prefetch=[m.Prefetch(query=good, limit=100_000)] * 11))
+    refused(400, "hnsw_ef", params(hnsw_ef=10**9))
+    refused(400, "oversampling", params(quantization=m.QuantizationSearchParams(oversampling=1e9)))
+    refused(400, "oversampling", params(quantization=m.QuantizationSearchParams(oversampling=0.5)))
+    refused(400, "max_selectivity", params(acorn=m.AcornSearchParams(enable=True, max_selectivity=2.0)))
+    refused(501, "idf", params(idf=m.IdfCorpusParams(corpus=m.Filter())))
+    refused(400, "diversity", mmr(diversity=2.0))
+    refused(400, "candidates_limit", mmr(candidates_limit=100_000))
+    sparse = m.SparseVector(indices=[1], values=[1.0])
+    refused(501, "sparse", lambda: c.query_points("n", query=m.NearestQuery(nearest=sparse, mmr=m.Mmr()), using="s"))
+    refused(400, "positive", recommend(None, negative=[good]))
+    refused(400, "positive", recommend(m.RecommendStrategy.BEST_SCORE))
+    refused(400, "dim: 4, got 2", recommend(None, positive=[good], negative=[[1.0, 2.0]]))
+    refused(404, "No point with id 77 found", recommend(None, positive=[77]))
+    refused(400, "1000", recommend(m.RecommendStrategy.SUM_SCORES, positive=[good] * 1001))
+    refused(404, "`none`", query(1, lookup_from=elsewhere))
+    c.query_points("c", query=good, lookup_from=elsewhere)  # of which nothing is asked
+    refused(400, "Not existing vector name", query(1, lookup_from=m.LookupLocation(collection="n")))
+    refused(400, "no-such", query(1, lookup_from=m.LookupLocation(collection="c", vector="no-such")))
+    refused(404, "77", query(77, lookup_from=m.LookupLocation(collection="n", vector="a")))
+    feedback = [m.FeedbackItem(example=good, score=1.0)] * 65
+    naive = m.NaiveFeedbackStrategy(naive=m.NaiveFeedbackStrategyParams(a=1.0, b=1.0, c=1.0))
+    refused(400, "65", query(m.RelevanceFeedbackQuery(relevance_feedback=m.RelevanceFeedbackInput(
+        target=good, feedback=feedback, strategy=naive
+    ))))
+    refused(400, "group_by", groups(group_by="a[") if MODE == "grpc" else groups(group_by=""))
+    refused(400, "group_size", groups(group_size=0))
+    refused(400, "limit", groups(limit=0))
+    refused(400, "limit * group_size", groups(limit=1000, group_size=1000))
+    refused(404, "`none`", groups(with_lookup="none"))
+    same(groups()().groups[0].id, 1)
+    matrix = lambda **rest: lambda: c.search_matrix_pairs("c", **rest)
+    refused(400, "sample", matrix(sample=100_000))
+    refused(400, "limit", matrix(limit=0))
+    refused(400, "no-such", matrix(using="no-such"))
+    same(matrix()().pairs, [], "of one point")
+    refused(404, "none", lambda: c.search_matrix_offsets("none"))
+    refused(400, "all searches", lambda: c.query_batch_points("c", [m.QueryRequest(query=good, limit=100_000)] * 11))
+    refused(400, "No appropriate index", lambda: c.facet("c", "x"))
+    refused(400, "limit", lambda: c.facet("c", "x", limit=0))
+    refused(400, "start_from", lambda: c.scroll("c", order_by="x", offset=1))
+    place = m.GeoRadius(center=m.GeoPoint(lon=0.0, lat=0.0), radius=-1.0)
+    refused(400, "radius", query(good, query_filter=m.Filter(must=[m.FieldCondition(key="x", geo_radius=place)])))
+
+
 def mistakes(c):
     c.create_collection("c", vectors_config=m.VectorParams(size=4, distance=m.Distance.DOT))
     c.create_collection(
@@ -58,18 +148,12 @@ def mistakes(c):
     refused(400, "limit", lambda: c.scroll("c", limit=10_000_000))
     refused(404, "77", query(77))
     refused(400, "fusion", query(m.FusionQuery(fusion=m.Fusion.RRF)))
-    refused(501, "formula", lambda: c.query_points(
-        "c", prefetch=m.Prefetch(query=good), query=m.FormulaQuery(formula=m.SumExpression(sum=["$score", 1.0]))
-    ))
-    refused(501, "", lambda: c.query_points_groups("c", query=good, group_by="x"))
+    queries(c, good)
     refused(400, "x", lambda: c.scroll("c", order_by="x"))
     refused(400, "x", lambda: c.facet("c", "x"))
     refused(404, "99", lambda: c.set_payload("c", payload={"a": 1}, points=[99]))
     same(c.retrieve("c", [1])[0].payload, {"x": 1})
     refused(501, "shard_key", lambda: c.upsert("c", points=[point()], shard_key_selector="k"))
-    refused(501, "", lambda: c.update_collection("c", optimizers_config=m.OptimizersConfigDiff(indexing_threshold=5)))
-    refused(501, "", lambda: c.get_collection_aliases("c"))
-    refused(501, "", lambda: c.create_snapshot("c"))
 
     # What no well-behaved client sends.
     url = f"http://127.0.0.1:{REST}/collections/c/points"

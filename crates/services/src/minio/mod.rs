@@ -9,7 +9,12 @@ mod service;
 use isa_config::{Endpoint, EngineKind, ServiceKind};
 use isa_server::{Mount, Upstream, api};
 
-use self::{grpc::Minio, service::Store};
+use self::grpc::Minio;
+// For services whose callers name objects in their buckets.
+pub(crate) use self::{
+    names::{Bucket, check_key},
+    service::{At, Metadata, Missing, NewBucket, NewObject, Range, Store, StoreError},
+};
 use crate::StartError;
 
 pub(crate) fn mount(endpoint: &Endpoint) -> Result<(Mount, Upstream), StartError> {

@@ -25,6 +25,11 @@ pub(crate) struct Bucket {
 impl Bucket {
     /// The bucket that `tenant` calls `name`; `field` is where the name stands in the request.
     pub(crate) fn of(tenant: &Tenant, field: &'static str, name: &str) -> Result<Self, StoreError> {
+        Self::of_slug(tenant.slug(), field, name)
+    }
+
+    /// The same where the tenant is known by its slug alone.
+    pub(crate) fn of_slug(slug: &str, field: &'static str, name: &str) -> Result<Self, StoreError> {
         let end = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         let bytes = name.as_bytes();
         let letters = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
@@ -39,8 +44,15 @@ impl Bucket {
             ));
         }
         Ok(Self {
-            engine: format!("{}-{name}", tenant.slug()),
+            engine: format!("{slug}-{name}"),
         })
+    }
+
+    /// A bucket of the platform's own, longer than the prefix of tenants, which begins with a digit of their slug.
+    pub(crate) fn of_platform(name: &'static str) -> Self {
+        Self {
+            engine: name.to_owned(),
+        }
     }
 
     /// As the engine has it.

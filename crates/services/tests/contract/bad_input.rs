@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use isa_config::{AuthMode, ServerConfig, ServiceKind};
+use isa_server::Tenant;
 use proptest::{
     collection::vec,
     prelude::any,
@@ -106,6 +107,11 @@ async fn tenant(kind: ServiceKind, client: &Client) -> (Actor, Fixture) {
         user: format!("{tag}-user"),
         organization: format!("{tag}-org"),
     };
+    let slugs = [
+        Tenant::organization(&identity.organization),
+        Tenant::user(&identity.user),
+    ];
+    fixtures::prepare(kind, &names, &slugs.map(|tenant| tenant.slug().to_owned())).await;
     let actor = Actor::new(client.clone(), identity);
     let fixture = fixtures::fixture(kind, &names);
     actor.run_all(kind, &fixture.make).await;

@@ -72,6 +72,9 @@ pub(crate) struct Fixture {
     pub(crate) deadline: Option<Duration>,
     /// Methods whose answers tell of more than what they are asked about: not compared with those about absent things.
     pub(crate) incomparable: &'static [&'static str],
+    /// Methods that name a thing by an id which carries its tenant, and have no organization: an open server believes the id,
+    /// so that another may call them on it. Tried with tokens alone.
+    pub(crate) by_id_alone: &'static [&'static str],
 }
 
 /// The words that a fixture is made of.

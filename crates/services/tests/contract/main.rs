@@ -45,4 +45,9 @@ suites! {
     postgres = Postgres;
     minio = Minio;
     nats = Nats;
+    qdrant = Qdrant;
+    neo4j = Neo4j;
+    mqtt = Mqtt;
+    loki = Loki;
+    duckdb = Duckdb;
 }

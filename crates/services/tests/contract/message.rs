@@ -90,6 +90,9 @@ fn one(field: &FieldDescriptor, json: &Json) -> Value {
             .map(|text| Value::Bytes(Bytes::copy_from_slice(text.as_bytes()))),
         Kind::Bool => json.as_bool().map(Value::Bool),
         Kind::Double => json.as_f64().map(Value::F64),
+        Kind::Float => json.as_f64().map(|n| Value::F32(n as f32)),
+        Kind::Uint64 => json.as_u64().map(Value::U64),
+        Kind::Uint32 => json.as_u64().and_then(|n| u32::try_from(n).ok()).map(Value::U32),
         Kind::Int64 => json.as_i64().map(Value::I64),
         Kind::Int32 => json.as_i64().and_then(|n| i32::try_from(n).ok()).map(Value::I32),
         Kind::Enum(kind) => match json {
@@ -231,8 +234,9 @@ fn fits_one(field: &FieldDescriptor, json: &Json) -> bool {
     match field.kind() {
         Kind::String | Kind::Bytes => json.is_string(),
         Kind::Bool => json.is_boolean(),
-        Kind::Double => json.is_number(),
+        Kind::Double | Kind::Float => json.is_number(),
         Kind::Int32 | Kind::Int64 => json.is_i64(),
+        Kind::Uint32 | Kind::Uint64 => json.is_u64(),
         Kind::Enum(_) => json.is_i64() || json.is_string(),
         Kind::Message(desc) => match desc.full_name() {
             "google.protobuf.Duration" | "google.protobuf.Timestamp" => json.is_number(),

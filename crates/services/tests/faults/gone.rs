@@ -6,8 +6,11 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use futures::{StreamExt, stream};
 use isa_config::{Endpoint, ServiceKind};
 use isa_proto::{
+    loki::{self, loki_service_client::LokiServiceClient},
     minio::{self, min_io_service_client::MinIoServiceClient},
+    mqtt::{self, mqtt_service_client::MqttServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
+    neo4j::{self, neo4j_service_client::Neo4jServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
     redis::{self as pb, redis_service_client::RedisServiceClient},
 };
@@ -231,6 +234,40 @@ async fn nats_unsubscribes_who_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loki_follows_for_nobody_who_is_gone() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Loki;
+    let services = platform.serve(&[kind]).await;
+    let metrics = format!("{}/metrics", platform.endpoint(kind).url);
+    let followed = || {
+        let metrics = metrics.clone();
+        async move {
+            let text = reqwest::get(metrics).await.expect("an answer").text().await;
+            let text = text.expect("a text");
+            let count = text
+                .lines()
+                .find_map(|line| line.strip_prefix("loki_querier_tail_active "));
+            count.is_some_and(|count| count != "0")
+        }
+    };
+    let mut client = LokiServiceClient::new(services.channel(kind));
+    let request = loki::TailLogsRequest {
+        query: format!("{{service=\"{}\"}}", unique()),
+        ..Default::default()
+    };
+    let stream = client.tail_logs(request).await.expect("a stream").into_inner();
+    eventually("Loki follows", OPEN, || async {
+        present(followed().await, "tail")
+    })
+    .await;
+    drop(stream);
+    eventually("Loki does not follow", CLOSED, || async {
+        absent(followed().await, "the tail")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s3_keeps_nothing_of_who_is_gone() {
     let platform = Platform::take().await;
     let kind = ServiceKind::Minio;
@@ -342,4 +379,89 @@ fn s3(endpoint: &Endpoint) -> aws_sdk_s3::Client {
         .credentials_provider(Credentials::new(key, secret, None, None, "endpoint"))
         .force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neo4j_works_for_nobody_who_is_gone() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Neo4j;
+    let services = platform.serve(&[kind]).await;
+    let endpoint = platform.endpoint(kind);
+    let engine = neo4rs::Graph::new(
+        endpoint.url.as_str(),
+        endpoint.username.as_deref().expect("a user"),
+        endpoint.password.as_ref().expect("a password").expose(),
+    )
+    .expect("a client");
+    let mark = unique();
+    let busy = || async {
+        let cypher = format!(
+            "SHOW TRANSACTIONS YIELD currentQuery WHERE currentQuery CONTAINS '{mark}' \
+             AND NOT currentQuery CONTAINS 'SHOW' RETURN count(*) AS count"
+        );
+        let mut rows = engine.execute(neo4rs::query(&cypher)).await.expect("rows");
+        let row = rows.next().await.expect("a row").expect("a row");
+        row.get::<i64>("count").expect("a count") > 0
+    };
+    let request = neo4j::RunCypherRequest {
+        cypher: format!("UNWIND range(1, 10000000000) AS n RETURN count(*) /* {mark} */"),
+        ..Default::default()
+    };
+    let mut client = Neo4jServiceClient::new(services.channel(kind));
+    let call = tokio::spawn(async move { client.run_cypher(request).await });
+    eventually("Neo4j runs the statement", OPEN, || async {
+        present(busy().await, "statement")
+    })
+    .await;
+    call.abort();
+    eventually("Neo4j has ended the statement", CLOSED, || async {
+        absent(busy().await, "the statement")
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broker_unsubscribes_who_is_gone() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Mqtt;
+    let services = platform.serve(&[kind]).await;
+    let mut client = MqttServiceClient::new(services.channel(kind));
+    let session_id = client
+        .connect(mqtt::ConnectRequest::default())
+        .await
+        .expect("a session")
+        .into_inner()
+        .session_id;
+    let request = mqtt::SubscribeRequest {
+        session_id: session_id.clone(),
+        topic_filter: "gone/#".into(),
+        ..Default::default()
+    };
+    let stream = client.subscribe(request).await.expect("a stream").into_inner();
+    drop(stream);
+    // The subscription is there no more for the service, which unsubscribes at once, nor then for the broker.
+    eventually("no subscription is left", CLOSED, || async {
+        let mut client = MqttServiceClient::new(services.channel(kind));
+        let request = mqtt::ListSubscriptionsRequest {
+            session_id: session_id.clone(),
+            ..Default::default()
+        };
+        let listed = client
+            .list_subscriptions(request)
+            .await
+            .expect("a list")
+            .into_inner();
+        absent(!listed.subscriptions.is_empty(), "the subscription")
+    })
+    .await;
+    let request = mqtt::UnsubscribeRequest {
+        session_id,
+        topic_filters: vec!["gone/#".into()],
+        ..Default::default()
+    };
+    let left = client.unsubscribe(request).await.expect("an answer").into_inner();
+    assert_eq!(
+        left.unsubscribed_count, 0,
+        "the broker had the subscription still"
+    );
 }

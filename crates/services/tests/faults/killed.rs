@@ -57,4 +57,8 @@ for_each! {
     postgres_is_killed = Postgres;
     minio_is_killed = Minio;
     nats_is_killed = Nats;
+    qdrant_is_killed = Qdrant;
+    neo4j_is_killed = Neo4j;
+    mosquitto_is_killed = Mqtt;
+    loki_is_killed = Loki;
 }

@@ -13,10 +13,14 @@ use std::{
 use futures::{StreamExt, stream};
 use isa_config::ServiceKind;
 use isa_proto::{
+    loki::{self, loki_service_client::LokiServiceClient},
     minio::{self, min_io_service_client::MinIoServiceClient, put_object_request::Data},
+    mqtt::{self, mqtt_service_client::MqttServiceClient},
     nats::{self, nats_service_client::NatsServiceClient},
+    neo4j::{self, neo4j_service_client::Neo4jServiceClient},
     postgres::{self, postgres_service_client::PostgresServiceClient},
     prost_types::value::Kind,
+    qdrant::{self, qdrant_service_client::QdrantServiceClient},
     redis::{self, redis_service_client::RedisServiceClient},
 };
 use parking_lot::Mutex;
@@ -26,7 +30,7 @@ use tonic::{Code, Request, Status, transport::Channel};
 /// How long a call of the load may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Where items go: a list, a table, a bucket, a stream.
+/// Where items go: a list, a table, a bucket, a stream, a collection.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) kind: ServiceKind,
@@ -73,6 +77,24 @@ impl Place {
                     .await
                     .map(drop)
             }
+            ServiceKind::Qdrant => {
+                let vector = qdrant::VectorParams {
+                    size: 4,
+                    distance: qdrant::Distance::Dot.into(),
+                    ..Default::default()
+                };
+                let request = qdrant::CreateCollectionRequest {
+                    collection_name: name.clone(),
+                    vectors_config: Some(qdrant::create_collection_request::VectorsConfig::VectorParams(
+                        vector,
+                    )),
+                    ..Default::default()
+                };
+                QdrantServiceClient::new(channel)
+                    .create_collection(request)
+                    .await
+                    .map(drop)
+            }
             _ => Ok(()),
         };
         made.unwrap_or_else(|status| panic!("{kind}: {status:?}"));
@@ -113,7 +135,49 @@ impl Place {
                     .await
                     .map(drop)
             }
+            ServiceKind::Qdrant => {
+                let request = upsert(&name, [qdrant::point::Id::NumId(item)]);
+                let mut client = QdrantServiceClient::new(channel);
+                client.upsert_points(bounded(request, deadline)).await.map(drop)
+            }
+            ServiceKind::Neo4j => {
+                let properties = fields("item", Kind::StringValue(item.to_string()));
+                let request = neo4j::CreateNodeRequest {
+                    labels: vec![name],
+                    properties: Some(properties),
+                    ..Default::default()
+                };
+                let mut client = Neo4jServiceClient::new(channel);
+                client.create_node(bounded(request, deadline)).await.map(drop)
+            }
+            // What Mosquitto keeps of messages, a kill may take: devices are kept elsewhere.
+            ServiceKind::Mqtt => {
+                let request = mqtt::RegisterDeviceRequest {
+                    user_id: name,
+                    device_id: item.to_string(),
+                    ..Default::default()
+                };
+                let mut client = MqttServiceClient::new(channel);
+                client.register_device(bounded(request, deadline)).await.map(drop)
+            }
+            ServiceKind::Loki => {
+                let mut client = LokiServiceClient::new(channel);
+                let request = self.line(item.to_string());
+                client.push_log(bounded(request, deadline)).await.map(drop)
+            }
             other => panic!("{other} has no load"),
+        }
+    }
+
+    fn line(&self, line: String) -> loki::PushLogRequest {
+        let entry = loki::LogEntry {
+            line,
+            labels: [("service".to_owned(), self.name.clone())].into(),
+            ..Default::default()
+        };
+        loki::PushLogRequest {
+            entry: Some(entry),
+            ..Default::default()
         }
     }
 
@@ -147,10 +211,35 @@ impl Place {
             }
             ServiceKind::Minio => self.objects(channel).await,
             ServiceKind::Nats => self.messages(channel).await,
+            ServiceKind::Qdrant => self.points(channel).await,
+            ServiceKind::Neo4j => self.nodes(channel).await,
+            ServiceKind::Mqtt => self.devices(channel).await,
+            ServiceKind::Loki => self.lines(channel).await,
             other => panic!("{other} has no load"),
         };
         // Slow calls leave other things.
         items.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    async fn lines(&self, channel: Channel) -> Vec<String> {
+        let request = loki::ExportLogsRequest {
+            query: format!("{{service=\"{}\"}}", self.name),
+            format: loki::ExportFormat::ExportText.into(),
+            ..Default::default()
+        };
+        let mut pieces = LokiServiceClient::new(channel)
+            .export_logs(request)
+            .await
+            .expect("an export")
+            .into_inner();
+        let mut text = Vec::new();
+        while let Some(piece) = pieces.message().await.expect("a piece") {
+            text.extend_from_slice(&piece.data);
+        }
+        let text = String::from_utf8(text).expect("lines");
+        // Each after its time.
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(_, line)| line.to_owned()).collect()
     }
 
     async fn objects(&self, channel: Channel) -> Vec<String> {
@@ -170,6 +259,59 @@ impl Place {
             }
             token = page.next_continuation_token;
         }
+    }
+
+    async fn nodes(&self, channel: Channel) -> Vec<String> {
+        let mut client = Neo4jServiceClient::new(channel);
+        let mut items = Vec::new();
+        loop {
+            let request = neo4j::FindNodesRequest {
+                label: Some(self.name.clone()),
+                limit: Some(10_000),
+                skip: i32::try_from(items.len()).ok(),
+                ..Default::default()
+            };
+            let nodes = client
+                .find_nodes(request)
+                .await
+                .expect("nodes")
+                .into_inner()
+                .nodes;
+            if nodes.is_empty() {
+                return items;
+            }
+            items.extend(nodes.into_iter().map(|node| {
+                let item = node.properties.unwrap_or_default().fields.remove("item");
+                match item.and_then(|item| item.kind) {
+                    Some(Kind::StringValue(item)) => item,
+                    other => panic!("{other:?} is no item"),
+                }
+            }));
+        }
+    }
+
+    async fn devices(&self, channel: Channel) -> Vec<String> {
+        let mut client = MqttServiceClient::new(channel);
+        let mut ids = Vec::new();
+        for page in 1.. {
+            let request = mqtt::ListDevicesRequest {
+                user_id: self.name.clone(),
+                page,
+                page_size: 1000,
+                ..Default::default()
+            };
+            let devices = client
+                .list_devices(request)
+                .await
+                .expect("a page")
+                .into_inner()
+                .devices;
+            if devices.is_empty() {
+                break;
+            }
+            ids.extend(devices.into_iter().map(|device| device.device_id));
+        }
+        ids
     }
 
     async fn consumer(&self, client: &mut NatsServiceClient<Channel>, subject: &str) -> String {
@@ -217,6 +359,29 @@ impl Place {
         }
     }
 
+    async fn points(&self, channel: Channel) -> Vec<String> {
+        let mut client = QdrantServiceClient::new(channel);
+        let mut ids = Vec::new();
+        let mut offset = None;
+        loop {
+            let request = qdrant::ScrollRequest {
+                collection_name: self.name.clone(),
+                limit: Some(1000),
+                offset,
+                ..Default::default()
+            };
+            let page = client.scroll(request).await.expect("a page").into_inner();
+            ids.extend(page.points.into_iter().filter_map(|point| match point.id? {
+                qdrant::point::Id::NumId(id) => Some(id.to_string()),
+                qdrant::point::Id::StrId(_) => None,
+            }));
+            offset = page.next_page_offset;
+            if offset.is_none() {
+                return ids;
+            }
+        }
+    }
+
     /// A call that takes about a second.
     pub(crate) async fn slow(&self, channel: Channel, held: &str) -> Result<(), Status> {
         match self.kind {
@@ -260,6 +425,60 @@ impl Place {
                 };
                 client.pull_messages(request).await.map(drop)
             }
+            // It takes what it takes; its ids are none of the load's.
+            ServiceKind::Qdrant => {
+                let ids = (0..10_000_u32)
+                    .map(|n| qdrant::point::Id::StrId(format!("{n:08x}-0000-4000-8000-000000000000")));
+                let request = upsert(&self.name, ids);
+                QdrantServiceClient::new(channel)
+                    .upsert_points(request)
+                    .await
+                    .map(drop)
+            }
+            ServiceKind::Neo4j => {
+                // The loop takes about a second on any machine that this runs on, more or less.
+                let request = neo4j::RunCypherRequest {
+                    cypher: "UNWIND range(1, 3000000) AS n RETURN count(n % 7) AS n".into(),
+                    ..Default::default()
+                };
+                let mut client = Neo4jServiceClient::new(channel);
+                client.run_cypher(bounded(request, DEADLINE * 4)).await.map(drop)
+            }
+            ServiceKind::Mqtt => {
+                let mut client = MqttServiceClient::new(channel);
+                let connect = mqtt::ConnectRequest {
+                    user_id: self.name.clone(),
+                    ..Default::default()
+                };
+                let session_id = client.connect(connect).await?.into_inner().session_id;
+                let message = mqtt::PublishRequest {
+                    topic: held.to_owned(),
+                    qos: mqtt::QoSLevel::QosExactlyOnce.into(),
+                    ..Default::default()
+                };
+                let request = mqtt::PublishBatchRequest {
+                    user_id: self.name.clone(),
+                    session_id,
+                    messages: vec![message; 10_000],
+                };
+                let answer = client.publish_batch(request).await?.into_inner();
+                assert!(answer.success, "{:?}", answer.errors.first());
+                Ok(())
+            }
+            ServiceKind::Loki => {
+                let line = self.line(held.to_owned());
+                let lines = stream::iter(vec![line; 10]).then(|line| async move {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    line
+                });
+                let answer = LokiServiceClient::new(channel).push_log_stream(lines).await?;
+                assert_eq!(
+                    answer.into_inner().accepted_count,
+                    10,
+                    "some of a stream was lost"
+                );
+                Ok(())
+            }
             other => panic!("{other} has no slow call"),
         }
     }
@@ -269,6 +488,30 @@ fn duration(milliseconds: i64) -> isa_proto::prost_types::Duration {
     isa_proto::prost_types::Duration {
         seconds: milliseconds / 1000,
         nanos: i32::try_from(milliseconds % 1000 * 1_000_000).unwrap_or_default(),
+    }
+}
+
+fn upsert(collection: &str, ids: impl IntoIterator<Item = qdrant::point::Id>) -> qdrant::UpsertPointsRequest {
+    let point = |id| qdrant::Point {
+        id: Some(id),
+        vectors: Some(qdrant::point::Vectors::Vector(qdrant::Vector {
+            data: vec![1.0; 4],
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    qdrant::UpsertPointsRequest {
+        collection_name: collection.to_owned(),
+        points: ids.into_iter().map(point).collect(),
+        wait: Some(true),
+        ..Default::default()
+    }
+}
+
+fn fields(name: &str, kind: Kind) -> isa_proto::prost_types::Struct {
+    let value = isa_proto::prost_types::Value { kind: Some(kind) };
+    isa_proto::prost_types::Struct {
+        fields: [(name.to_owned(), value)].into(),
     }
 }
 

@@ -17,11 +17,15 @@ use tonic::transport::Channel;
 use crate::wire::Client;
 
 /// The services that faults are tried with. All of them, as soon as they exist.
-pub(crate) const SERVICES: [ServiceKind; 4] = [
+pub(crate) const SERVICES: [ServiceKind; 8] = [
     ServiceKind::Redis,
     ServiceKind::Postgres,
     ServiceKind::Minio,
     ServiceKind::Nats,
+    ServiceKind::Qdrant,
+    ServiceKind::Neo4j,
+    ServiceKind::Mqtt,
+    ServiceKind::Loki,
 ];
 
 /// Engines that all tests share; they stop with the last of these.

@@ -1,18 +1,18 @@
 use std::{
     any::Any,
+    collections::BTreeMap,
     net::TcpListener,
     sync::{Arc, Weak},
 };
 
 use isa_config::{AuthMode, Endpoint, Endpoints, ServerConfig, ServiceKind};
 use isa_server::{Running, Server};
-use isa_services::AVAILABLE;
 use isa_testkit::Engines;
 use parking_lot::Mutex;
 use tonic::transport::Channel;
 
-/// Engines that all running tests share; they stop with the last of these.
-static SHARED: Mutex<Weak<Engines>> = Mutex::new(Weak::new());
+/// Engines that all running tests of a service share; they stop with the last of these.
+static SHARED: Mutex<BTreeMap<ServiceKind, Arc<Mutex<Weak<Engines>>>>> = Mutex::new(BTreeMap::new());
 
 /// A service in this process, over a real engine.
 pub(crate) struct Node {
@@ -30,7 +30,7 @@ impl Node {
     }
 
     pub(crate) async fn with(kind: ServiceKind, config: &ServerConfig) -> Self {
-        let engines = tokio::task::spawn_blocking(shared).await.expect("engines");
+        let engines = engines(kind).await;
         Self::over(kind, config, &engines.endpoints().clone(), engines).await
     }
 
@@ -55,10 +55,21 @@ impl Node {
         endpoints: &Endpoints,
         keep: Arc<dyn Any + Send + Sync>,
     ) -> Self {
+        let listener = TcpListener::bind((config.bind, 0)).expect("a port");
+        Self::listening(kind, config, endpoints, keep, listener).await
+    }
+
+    /// At an address that the test chose.
+    pub(crate) async fn listening(
+        kind: ServiceKind,
+        config: &ServerConfig,
+        endpoints: &Endpoints,
+        keep: Arc<dyn Any + Send + Sync>,
+        listener: TcpListener,
+    ) -> Self {
         let engine = endpoints[&kind.engine()].clone();
         let (mount, upstream) = isa_services::mount(kind, endpoints).expect("the service");
         let mut server = Server::new(config).expect("a server");
-        let listener = TcpListener::bind((config.bind, 0)).expect("a port");
         server
             .add(mount, upstream.clone(), listener)
             .expect("a mounted service");
@@ -98,12 +109,21 @@ pub(crate) fn open() -> ServerConfig {
     config
 }
 
-fn shared() -> Arc<Engines> {
-    let mut shared = SHARED.lock();
+/// The engines that all running tests of the service share: its own, and those that it may use beside.
+pub(crate) async fn engines(kind: ServiceKind) -> Arc<Engines> {
+    tokio::task::spawn_blocking(move || shared(kind))
+        .await
+        .expect("engines")
+}
+
+fn shared(kind: ServiceKind) -> Arc<Engines> {
+    let of_kind = Arc::clone(SHARED.lock().entry(kind).or_default());
+    // Held while they start: the others wait for the same ones.
+    let mut shared = of_kind.lock();
     if let Some(engines) = shared.upgrade() {
         return engines;
     }
-    let kinds: Vec<_> = AVAILABLE.iter().map(|kind| kind.engine()).collect();
+    let kinds = [&[kind.engine()], kind.also_uses()].concat();
     let engines = Arc::new(Engines::start(&kinds));
     *shared = Arc::downgrade(&engines);
     engines

@@ -3,8 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands, its helpers too")]
 
+mod duckdb;
 mod harness;
+mod loki;
 mod minio;
+mod mqtt;
 mod nats;
+mod neo4j;
 mod postgres;
+mod qdrant;
 mod redis;

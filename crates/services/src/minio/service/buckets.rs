@@ -23,6 +23,7 @@ const PAGE: i32 = 1000;
 const DEFAULT_REGION: &str = "us-east-1";
 
 /// A bucket to make.
+#[derive(Default)]
 pub(crate) struct NewBucket {
     pub(crate) owner: String,
     pub(crate) organization: String,

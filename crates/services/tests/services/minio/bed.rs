@@ -156,7 +156,7 @@ impl Bed {
     }
 }
 
-pub(super) fn s3(engine: &Endpoint) -> aws_sdk_s3::Client {
+pub(crate) fn s3(engine: &Endpoint) -> aws_sdk_s3::Client {
     let key = engine.username.as_deref().unwrap_or_default();
     let secret = engine.password.as_ref().map_or("", |secret| secret.expose());
     let config = aws_sdk_s3::Config::builder()

@@ -13,6 +13,7 @@ mod uploads;
 use std::panic::AssertUnwindSafe;
 
 use bed::Bed;
+pub(crate) use bed::s3;
 use futures::FutureExt;
 
 macro_rules! on_minio {
