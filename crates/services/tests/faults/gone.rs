@@ -18,7 +18,7 @@ use tokio_postgres::NoTls;
 use tonic::{Code, Request};
 
 use crate::{
-    load::{for_ever, put},
+    place::{for_ever, put},
     platform::{Platform, eventually, unique},
 };
 
@@ -41,7 +41,7 @@ fn absent(found: bool, what: &str) -> Result<(), String> {
 }
 
 /// A URL with its credentials.
-fn with_credentials(endpoint: &Endpoint) -> url::Url {
+pub(crate) fn with_credentials(endpoint: &Endpoint) -> url::Url {
     let mut url = url::Url::parse(&endpoint.url).expect("a URL");
     if let Some(username) = &endpoint.username {
         url.set_username(username).expect("a user");

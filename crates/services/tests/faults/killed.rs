@@ -3,10 +3,16 @@
 use std::time::Duration;
 
 use isa_config::ServiceKind;
+use isa_proto::postgres::{QueryRequest, postgres_service_client::PostgresServiceClient};
+use tokio_postgres::NoTls;
+use tonic::Code;
+use tonic_types::StatusExt;
 
 use crate::{
-    load::{Load, Place},
-    platform::{Platform, eventually},
+    gone::with_credentials,
+    load::Load,
+    place::Place,
+    platform::{Platform, eventually, unique},
 };
 
 const CALLERS: usize = 8;
@@ -41,6 +47,46 @@ async fn nothing_acknowledged_is_lost(kind: ServiceKind) {
         services.client(kind).serves(kind).await,
         "{kind} is SERVING again"
     );
+}
+
+/// Nobody knows how far such a call came, which is another answer than "nothing was done".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_whose_engine_is_killed_says_that_it_may_have_happened() {
+    let platform = Platform::take().await;
+    let kind = ServiceKind::Postgres;
+    let services = platform.serve(&[kind]).await;
+    let url = with_credentials(&platform.endpoint(kind));
+    let (engine, connection) = tokio_postgres::connect(url.as_str(), NoTls)
+        .await
+        .expect("a connection");
+    let connection = tokio::spawn(connection);
+    let mark = unique();
+    let request = QueryRequest {
+        sql: format!("select pg_sleep(60) /* {mark} */"),
+        ..Default::default()
+    };
+    let mut client = PostgresServiceClient::new(services.channel(kind));
+    let call = tokio::spawn(async move { client.query(request).await });
+    let running =
+        "select 1 from pg_stat_activity where query like $1 and state = 'active' and pid <> pg_backend_pid()";
+    let like = format!("%{mark}%");
+    eventually("PostgreSQL runs the statement", BACK, || async {
+        let rows = engine.query(running, &[&like]).await.expect("an answer");
+        rows.first().map(drop).ok_or_else(|| "no statement".to_owned())
+    })
+    .await;
+    platform.signal(kind, "-KILL").await;
+    let status = call.await.expect("the call").expect_err("cut off");
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    let reason = status.get_details_error_info().expect("a reason").reason;
+    assert_eq!(reason, "ENGINE_LOST", "{status:?}");
+    // The next test finds it up.
+    eventually("PostgreSQL serves again", BACK, || async {
+        let serves = services.client(kind).serves(kind).await;
+        serves.then_some(()).ok_or_else(|| "NOT_SERVING".to_owned())
+    })
+    .await;
+    connection.abort();
 }
 
 macro_rules! for_each {

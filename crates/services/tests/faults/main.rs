@@ -4,6 +4,7 @@ mod gone;
 mod killed;
 mod load;
 mod paused;
+mod place;
 mod platform;
 mod rolling;
 #[path = "../contract/wire.rs"]

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use isa_config::ServiceKind;
 
 use crate::{
-    load::{Place, says_down},
+    load::says_down,
+    place::Place,
     platform::{Platform, SERVICES, Services, eventually},
     wire::{self, Reading},
 };
@@ -75,7 +76,7 @@ async fn an_engine_that_stands_still_stops_its_own_service_only() {
 
 async fn fails_in_time(services: &Services, place: &Place, item: u64) {
     let started = Instant::now();
-    let answer = place.write(services.channel(place.kind), item, DEADLINE).await;
+    let answer = place.reach(services.channel(place.kind), item, DEADLINE).await;
     let took = started.elapsed();
     let status = answer.expect_err("nothing is acknowledged");
     assert!(says_down(&status), "{}: {status:?}", place.kind);
@@ -125,7 +126,7 @@ async fn comes_back(services: &Services, place: &Place) {
     let item = std::sync::atomic::AtomicU64::new(1_000_000);
     eventually(&format!("{} takes writes again", place.kind), NOTICED, || {
         let item = item.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let write = place.write(services.channel(place.kind), item, DEADLINE);
+        let write = place.reach(services.channel(place.kind), item, DEADLINE);
         async { write.await.map_err(|status| format!("{status:?}")) }
     })
     .await;

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status, transport::Channel};
 
 use crate::{
-    load::{DEADLINE, Place},
+    place::{DEADLINE, Place},
     platform::{Platform, SERVICES, eventually, unique},
 };
 
