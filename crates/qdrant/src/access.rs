@@ -11,7 +11,7 @@ use axum::{
 use isa_config::Secret;
 use tonic::Status;
 
-use crate::rest;
+use crate::{rest, server::Protocol};
 
 /// Open to all, as in Qdrant.
 const OPEN: [&str; 7] = [
@@ -25,7 +25,11 @@ const OPEN: [&str; 7] = [
 ];
 
 /// Lets a request through that carries the key, as `api-key: KEY` or `authorization: Bearer KEY`.
-pub(crate) async fn check(State(key): State<Option<Secret>>, request: Request, next: Next) -> Response {
+pub(crate) async fn check(
+    State((key, protocol)): State<(Option<Secret>, Protocol)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(key) = key else {
         return next.run(request).await;
     };
@@ -37,10 +41,9 @@ pub(crate) async fn check(State(key): State<Option<Secret>>, request: Request, n
         Some(_) => "Invalid API key or JWT",
         None => "Must provide an API key or an Authorization bearer token",
     };
-    if is_grpc(request.headers()) {
-        Status::unauthenticated(text).into_http()
-    } else {
-        rest::error(StatusCode::UNAUTHORIZED, text, Instant::now())
+    match protocol {
+        Protocol::Grpc => Status::unauthenticated(text).into_http(),
+        Protocol::Rest => rest::error(StatusCode::UNAUTHORIZED, text, Instant::now()),
     }
 }
 
@@ -54,12 +57,6 @@ fn offered(headers: &HeaderMap) -> Option<&[u8]> {
         .ok()?
         .strip_prefix("Bearer ")
         .map(str::as_bytes)
-}
-
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// Takes as long for a key that is wrong at its first byte as for one that is wrong at its last.

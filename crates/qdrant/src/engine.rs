@@ -19,11 +19,29 @@ const OPTIMIZE_EVERY: Duration = Duration::from_secs(1);
 /// How often journals are folded into the engine's files, so that a crash leaves little to replay.
 pub(crate) const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
+/// Collections that are made, changed or deleted at once.
+const MAX_CHANGES: usize = 4;
+/// Snapshots that are made or recovered at once: each reads and writes a whole collection.
+const MAX_SNAPSHOTS: usize = 1;
+
+/// What a request asks for, which says whose turn it waits for. A crowd of one kind does not hold up another.
+#[derive(Clone, Copy)]
+pub(crate) enum Work {
+    /// Searches, reads and writes of points.
+    Points,
+    /// Collections are made, changed or deleted: these wait for the disk, and for each other.
+    Collections,
+    /// A snapshot is made or recovered.
+    Snapshots,
+}
+
 /// The service for async callers: a bounded number of calls at once, each on a thread that may block.
 #[derive(Clone)]
 pub(crate) struct Engine {
     service: Arc<Service>,
-    permits: Arc<Semaphore>,
+    points: Arc<Semaphore>,
+    collections: Arc<Semaphore>,
+    snapshots: Arc<Semaphore>,
     maintenance: Arc<Maintenance>,
 }
 
@@ -34,7 +52,9 @@ impl Engine {
         let maintenance = Arc::new(Maintenance::default());
         let engine = Self {
             service,
-            permits: Arc::new(Semaphore::new(max_concurrency.max(1))),
+            points: Arc::new(Semaphore::new(max_concurrency.max(1))),
+            collections: Arc::new(Semaphore::new(MAX_CHANGES)),
+            snapshots: Arc::new(Semaphore::new(MAX_SNAPSHOTS)),
             maintenance,
         };
         let (service, maintenance) = (Arc::clone(&engine.service), Arc::clone(&engine.maintenance));
@@ -51,16 +71,26 @@ impl Engine {
         Ok(engine)
     }
 
+    /// Something that looks into memory alone. It waits for nobody, so that a busy engine still says that it is there.
+    pub(crate) fn look<T>(&self, call: impl FnOnce(&Service) -> T) -> T {
+        call(&self.service)
+    }
+
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        work: Work,
         call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let busy = || Failure::Busy("too many requests at once, try again later".into());
-        let permit = tokio::time::timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned())
+        let (permits, busy) = match work {
+            Work::Points => (&self.points, "too many requests at once"),
+            Work::Collections => (&self.collections, "too many collections are being changed"),
+            Work::Snapshots => (&self.snapshots, "another snapshot is being made or recovered"),
+        };
+        let permit = tokio::time::timeout(PATIENCE, Arc::clone(permits).acquire_owned())
             .await
             .ok()
             .and_then(Result::ok)
-            .ok_or_else(busy)?;
+            .ok_or_else(|| Failure::Busy(format!("{busy}, try again later")))?;
         let service = Arc::clone(&self.service);
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;

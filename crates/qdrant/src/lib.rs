@@ -11,10 +11,10 @@
 //! A snapshot, a change of the aliases or of a configuration, and a recovery are there whole or not at all as well.
 //!
 //! # What is not there
-//! Clusters and shard keys, snapshots of the whole storage, changing the set of a collection's vectors, relevance
-//! feedback, inference, conditional updates and strict mode; of queries, those by text, with a corpus for IDF, or with
-//! `max`, `min` or `acosh` in a formula, and the filter conditions `slice`, `match.prefix` and `match.substring`: each is
-//! refused as not implemented.
+//! Clusters and shard keys, snapshots of the whole storage, changing the set of a collection's vectors, inference,
+//! conditional updates and strict mode; of queries, those by text, with a corpus for IDF, or with `max`, `min` or `acosh`
+//! in a formula, and the filter conditions `slice`, `match.prefix` and `match.substring`: each is refused as not
+//! implemented.
 
 mod access;
 mod engine;

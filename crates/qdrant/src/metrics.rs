@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
+    http::Method,
     middleware::Next,
     response::Response,
 };
 use parking_lot::Mutex;
 
-use crate::{VERSION, access::is_grpc, service::Usage};
+use crate::{VERSION, server::Protocol, service::Usage};
 
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -18,7 +19,7 @@ pub(crate) struct Metrics {
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Labels {
-    grpc: bool,
+    protocol: Protocol,
     method: String,
     endpoint: String,
     /// HTTP status, or gRPC code.
@@ -32,21 +33,32 @@ struct Answers {
 }
 
 /// Counts the answer to a request.
-pub(crate) async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+pub(crate) async fn count(
+    State((metrics, protocol)): State<(Arc<Metrics>, Protocol)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let start = Instant::now();
-    let grpc = is_grpc(request.headers());
-    // The pattern of the path: the path itself would make a label of every collection.
-    let endpoint = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("unknown", MatchedPath::as_str)
-        .to_owned();
-    let endpoint = if grpc {
-        request.uri().path().to_owned()
-    } else {
-        endpoint
+    let grpc = protocol == Protocol::Grpc;
+    // Of what callers choose, only what is known becomes a label: each label is kept for ever.
+    let pattern = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let endpoint = match pattern {
+        None => "unknown".to_owned(),
+        // The pattern has the service alone.
+        Some(_) if grpc => request.uri().path().to_owned(),
+        Some(pattern) => pattern.to_owned(),
     };
-    let method = request.method().to_string();
+    let method = match request.method() {
+        // Not shown.
+        _ if grpc => String::new(),
+        known @ (&Method::GET
+        | &Method::POST
+        | &Method::PUT
+        | &Method::PATCH
+        | &Method::DELETE
+        | &Method::HEAD) => known.to_string(),
+        _ => "other".to_owned(),
+    };
     let response = next.run(request).await;
     let status = if grpc {
         // An error is all headers; the code of a success follows in trailers.
@@ -58,16 +70,16 @@ pub(crate) async fn count(State(metrics): State<Arc<Metrics>>, request: Request,
     } else {
         response.status().as_u16().to_string()
     };
-    // 12 is what any method gets that does not exist.
-    let endpoint = if grpc && status == "12" {
-        "unimplemented".to_owned()
-    } else {
-        endpoint
+    // What any method gets that does not exist, and any at all without the key.
+    let endpoint = match (grpc, status.as_str()) {
+        (true, "12") => "unimplemented".to_owned(),
+        (true, "16") => "unauthenticated".to_owned(),
+        _ => endpoint,
     };
     let mut answers = metrics.answers.lock();
     let entry = answers
         .entry(Labels {
-            grpc,
+            protocol,
             method,
             endpoint,
             status,
@@ -108,18 +120,18 @@ impl Metrics {
             usage.journal_bytes,
         );
         let answers = self.answers.lock();
-        for (grpc, prefix) in [(false, "rest"), (true, "grpc")] {
+        for (protocol, prefix) in [(Protocol::Rest, "rest"), (Protocol::Grpc, "grpc")] {
             let name = format!("{prefix}_responses_total");
             let _ = writeln!(
                 text,
                 "# HELP {name} total number of responses\n# TYPE {name} counter"
             );
-            for (labels, value) in answers.iter().filter(|(labels, _)| labels.grpc == grpc) {
+            for (labels, value) in answers.iter().filter(|(labels, _)| labels.protocol == protocol) {
                 let _ = writeln!(text, "{name}{labels} {}", value.count);
             }
             let name = format!("{prefix}_responses_duration_seconds");
             let _ = writeln!(text, "# HELP {name} response duration\n# TYPE {name} summary");
-            for (labels, value) in answers.iter().filter(|(labels, _)| labels.grpc == grpc) {
+            for (labels, value) in answers.iter().filter(|(labels, _)| labels.protocol == protocol) {
                 let _ = writeln!(
                     text,
                     "{name}_sum{labels} {}\n{name}_count{labels} {}",
@@ -133,7 +145,7 @@ impl Metrics {
 
 impl std::fmt::Display for Labels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if !self.grpc {
+        if self.protocol == Protocol::Rest {
             write!(f, "{{method=\"{}\",", self.method)?;
         } else {
             f.write_str("{")?;

@@ -20,11 +20,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, access,
-    engine::Engine,
+    engine::{Engine, Work},
     grpc,
     metrics::{self, Metrics},
     rest,
 };
+
+/// What a listener speaks, whatever its callers send.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Protocol {
+    Rest,
+    Grpc,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rest => "REST",
+            Self::Grpc => "gRPC",
+        }
+    }
+}
 
 /// How the vector engine runs.
 #[derive(Debug, Clone)]
@@ -89,17 +105,25 @@ pub async fn serve(
                 .with_state((engine.clone(), Arc::clone(&metrics))),
         );
     let grpc_routes = grpc::router(engine.clone(), options.max_request_bytes);
-    let guard = |routes: Router| {
+    let guard = |protocol: Protocol, routes: Router| {
+        let key = options.api_key.clone();
         routes
-            .layer(from_fn_with_state(options.api_key.clone(), access::check))
-            .layer(from_fn_with_state(Arc::clone(&metrics), metrics::count))
+            .layer(from_fn_with_state((key, protocol), access::check))
+            .layer(from_fn_with_state(
+                (Arc::clone(&metrics), protocol),
+                metrics::count,
+            ))
     };
     let mut servers = tokio::task::JoinSet::new();
     for (protocol, listener, routes) in [
-        ("REST", rest, guard(rest_routes)),
-        ("gRPC", grpc, guard(grpc_routes)),
+        (Protocol::Rest, rest, rest_routes),
+        (Protocol::Grpc, grpc, grpc_routes),
     ] {
-        let failed = move |source| Error::Serve { protocol, source };
+        let routes = guard(protocol, routes);
+        let failed = move |source| Error::Serve {
+            protocol: protocol.name(),
+            source,
+        };
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = tokio::net::TcpListener::from_std(listener)
             .map_err(failed)?
@@ -144,7 +168,7 @@ async fn close(engine: Engine, deadline: Instant) {
 
 async fn show_metrics(State((engine, metrics)): State<(Engine, Arc<Metrics>)>) -> Response {
     match engine
-        .run(move |service| Ok(metrics.render(&service.usage())))
+        .run(Work::Points, move |service| Ok(metrics.render(&service.usage())))
         .await
     {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),

@@ -2,7 +2,7 @@ use qdrant_client::qdrant as pb;
 use tonic::{Request, Response, Status};
 
 use super::{Api, change, config, pb::collections_server::Collections, unsupported};
-use crate::{PEER_ID, storage::AliasMap};
+use crate::{PEER_ID, engine::Work, storage::AliasMap};
 
 fn aliases(aliases: AliasMap, time: f64) -> pb::ListAliasesResponse {
     let description = |(alias_name, collection_name)| pb::AliasDescription {
@@ -40,7 +40,7 @@ impl Collections for Api {
         &self,
         _: Request<pb::ListCollectionsRequest>,
     ) -> Result<Response<pb::ListCollectionsResponse>, Status> {
-        self.call(
+        self.look(
             |service| Ok(service.list()),
             |names, time| pb::ListCollectionsResponse {
                 collections: names
@@ -50,7 +50,6 @@ impl Collections for Api {
                 time,
             },
         )
-        .await
     }
 
     async fn collection_exists(
@@ -58,14 +57,13 @@ impl Collections for Api {
         request: Request<pb::CollectionExistsRequest>,
     ) -> Result<Response<pb::CollectionExistsResponse>, Status> {
         let name = request.into_inner().collection_name;
-        self.call(
+        self.look(
             move |service| Ok(service.exists(&name)),
             |exists, time| pb::CollectionExistsResponse {
                 result: Some(pb::CollectionExists { exists }),
                 time,
             },
         )
-        .await
     }
 
     async fn create(
@@ -73,7 +71,8 @@ impl Collections for Api {
         request: Request<pb::CreateCollection>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
         let request = request.into_inner();
-        self.call(
+        self.work(
+            Work::Collections,
             move |service| {
                 let name = request.collection_name.clone();
                 service.create(&name, config::create(request)?)
@@ -88,11 +87,14 @@ impl Collections for Api {
         request: Request<pb::DeleteCollection>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
         let name = request.into_inner().collection_name;
-        self.call_and_tell(
+        let answer = self.work(
+            Work::Collections,
             move |service| service.delete(&name),
             |result, time| pb::CollectionOperationResponse { result, time },
-        )
-        .await
+        );
+        let answer = answer.await;
+        self.engine.written();
+        answer
     }
 
     async fn update(
@@ -100,14 +102,17 @@ impl Collections for Api {
         request: Request<pb::UpdateCollection>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
         let request = request.into_inner();
-        self.call_and_tell(
+        let answer = self.work(
+            Work::Collections,
             move |service| {
                 let name = request.collection_name.clone();
                 service.update_collection(&name, change::update(request)?)
             },
             done,
-        )
-        .await
+        );
+        let answer = answer.await;
+        self.engine.written();
+        answer
     }
 
     async fn update_aliases(
@@ -115,7 +120,8 @@ impl Collections for Api {
         request: Request<pb::ChangeAliases>,
     ) -> Result<Response<pb::CollectionOperationResponse>, Status> {
         let actions = request.into_inner().actions;
-        self.call(
+        self.work(
+            Work::Collections,
             move |service| service.change_aliases(change::aliases(actions)?),
             done,
         )
@@ -127,15 +133,14 @@ impl Collections for Api {
         request: Request<pb::ListCollectionAliasesRequest>,
     ) -> Result<Response<pb::ListAliasesResponse>, Status> {
         let name = request.into_inner().collection_name;
-        self.call(move |service| service.aliases(Some(&name)), aliases)
-            .await
+        self.look(move |service| service.aliases(Some(&name)), aliases)
     }
 
     async fn list_aliases(
         &self,
         _: Request<pb::ListAliasesRequest>,
     ) -> Result<Response<pb::ListAliasesResponse>, Status> {
-        self.call(|service| service.aliases(None), aliases).await
+        self.look(|service| service.aliases(None), aliases)
     }
 
     async fn collection_cluster_info(
@@ -187,13 +192,12 @@ impl Collections for Api {
         request: Request<pb::ListShardKeysRequest>,
     ) -> Result<Response<pb::ListShardKeysResponse>, Status> {
         let name = request.into_inner().collection_name;
-        self.call(
+        self.look(
             move |service| service.storage().get(&name).map(drop),
             |(), time| pb::ListShardKeysResponse {
                 shard_keys: Vec::new(),
                 time,
             },
         )
-        .await
     }
 }

@@ -29,7 +29,7 @@ use self::pb::{
 };
 use crate::{
     VERSION,
-    engine::Engine,
+    engine::{Engine, Work},
     service::{Failure, Service},
 };
 
@@ -79,19 +79,13 @@ struct Api {
 }
 
 impl Api {
-    /// Runs a call; `respond` puts its result and the seconds it took into the response.
+    /// Runs a call about points; `respond` puts its result and the seconds it took into the response.
     async fn call<T: Send + 'static, R: Send + 'static>(
         &self,
         call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
         respond: impl FnOnce(T, f64) -> R + Send + 'static,
     ) -> Result<Response<R>, Status> {
-        let start = Instant::now();
-        let response = self.engine.run(move |service| {
-            let result = call(service)?;
-            // Here, because large answers take their time.
-            Ok(respond(result, start.elapsed().as_secs_f64()))
-        });
-        response.await.map(Response::new).map_err(status)
+        self.work(Work::Points, call, respond).await
     }
 
     /// The same for a call that leaves the optimizer something to do.
@@ -103,6 +97,33 @@ impl Api {
         let response = self.call(call, respond).await;
         self.engine.written();
         response
+    }
+
+    /// The same for other work.
+    async fn work<T: Send + 'static, R: Send + 'static>(
+        &self,
+        work: Work,
+        call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
+        respond: impl FnOnce(T, f64) -> R + Send + 'static,
+    ) -> Result<Response<R>, Status> {
+        let start = Instant::now();
+        let response = self.engine.run(work, move |service| {
+            let result = call(service)?;
+            // Here, because large answers take their time.
+            Ok(respond(result, start.elapsed().as_secs_f64()))
+        });
+        response.await.map(Response::new).map_err(status)
+    }
+
+    /// The same for a call that looks into memory alone.
+    fn look<T, R>(
+        &self,
+        call: impl FnOnce(&Service) -> Result<T, Failure>,
+        respond: impl FnOnce(T, f64) -> R,
+    ) -> Result<Response<R>, Status> {
+        let start = Instant::now();
+        let result = self.engine.look(call).map_err(status)?;
+        Ok(Response::new(respond(result, start.elapsed().as_secs_f64())))
     }
 }
 

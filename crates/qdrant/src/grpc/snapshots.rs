@@ -3,7 +3,7 @@ use qdrant_client::qdrant as pb;
 use tonic::{Request, Response, Status};
 
 use super::{Api, pb::snapshots_server::Snapshots, status};
-use crate::{service::no_full_snapshots, storage::SnapshotInfo};
+use crate::{engine::Work, service::no_full_snapshots, storage::SnapshotInfo};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -26,7 +26,8 @@ impl Snapshots for Api {
         request: Request<pb::CreateSnapshotRequest>,
     ) -> Answer<pb::CreateSnapshotResponse> {
         let name = request.into_inner().collection_name;
-        self.call(
+        self.work(
+            Work::Snapshots,
             move |service| service.create_snapshot(&name),
             |info, time| pb::CreateSnapshotResponse {
                 snapshot_description: Some(description(info)),

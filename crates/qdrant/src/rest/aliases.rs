@@ -6,8 +6,12 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::reply::{Body, reply};
-use crate::{engine::Engine, service::AliasAction, storage::AliasMap};
+use super::reply::{Body, look, reply_to_work};
+use crate::{
+    engine::{Engine, Work},
+    service::AliasAction,
+    storage::AliasMap,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +76,7 @@ pub(super) async fn change(
     if name != "aliases" {
         return super::wrong_method(method, uri).await;
     }
-    reply(&engine, move |service| {
+    reply_to_work(&engine, Work::Collections, move |service| {
         let request: ChangeRequest = body.parse()?;
         service.change_aliases(request.actions.into_iter().map(Into::into).collect())?;
         Ok(true)
@@ -81,9 +85,9 @@ pub(super) async fn change(
 }
 
 pub(super) async fn all(State(engine): State<Engine>) -> Response {
-    reply(&engine, |service| service.aliases(None).map(output)).await
+    look(&engine, |service| service.aliases(None).map(output))
 }
 
 pub(super) async fn of_collection(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
-    reply(&engine, move |service| service.aliases(Some(&name)).map(output)).await
+    look(&engine, move |service| service.aliases(Some(&name)).map(output))
 }

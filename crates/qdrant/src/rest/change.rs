@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use super::{
     collections::OptimizersRequest,
-    reply::{Body, reply_to_write},
+    reply::{Body, reply_to_work},
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, Work},
     service::{
         Failure, Hnsw, QuantizationChange, SparseVectorParams, UpdateCollection, VectorChange,
         check::{only_one, refuse_present},
@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(super) async fn update(State(engine): State<Engine>, Path(name): Path<String>, body: Body) -> Response {
-    reply_to_write(&engine, move |service| {
+    reply_to_work(&engine, Work::Collections, move |service| {
         service.update_collection(&name, body.parse::<UpdateRequest>()?.into_domain()?)?;
         Ok(true)
     })

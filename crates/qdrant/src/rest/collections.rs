@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::{
     output,
-    reply::{Body, reply, reply_to_write},
+    reply::{Body, look, reply, reply_to_work, reply_to_write},
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, Work},
     service::{
         CreateCollection, Failure, Hnsw, Optimizers, SparseVectorParams, Update, Vectors, Wal,
         check::{only_one, refuse_present},
@@ -21,18 +21,16 @@ use crate::{
 };
 
 pub(super) async fn list(State(engine): State<Engine>) -> Response {
-    reply(&engine, |service| {
+    look(&engine, |service| {
         let names = service.list();
         Ok(json!({ "collections": names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>() }))
     })
-    .await
 }
 
 pub(super) async fn exists(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
-    reply(&engine, move |service| {
+    look(&engine, move |service| {
         Ok(json!({ "exists": service.exists(&name) }))
     })
-    .await
 }
 
 pub(super) async fn info(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
@@ -43,7 +41,7 @@ pub(super) async fn info(State(engine): State<Engine>, Path(name): Path<String>)
 }
 
 pub(super) async fn create(State(engine): State<Engine>, Path(name): Path<String>, body: Body) -> Response {
-    reply(&engine, move |service| {
+    reply_to_work(&engine, Work::Collections, move |service| {
         service.create(&name, body.parse::<CreateRequest>()?.into_domain()?)?;
         Ok(true)
     })
@@ -51,7 +49,7 @@ pub(super) async fn create(State(engine): State<Engine>, Path(name): Path<String
 }
 
 pub(super) async fn delete(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
-    reply_to_write(&engine, move |service| service.delete(&name)).await
+    reply_to_work(&engine, Work::Collections, move |service| service.delete(&name)).await
 }
 
 pub(super) async fn create_index(

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::reply::reply;
+use super::reply::{look, reply};
 use crate::{PEER_ID, VERSION, engine::Engine};
 
 /// Since when this process answers, and an id for that time.
@@ -22,7 +22,7 @@ pub(super) fn start() {
 }
 
 pub(super) async fn cluster(State(engine): State<Engine>) -> Response {
-    reply(&engine, |_| Ok(json!({ "status": "disabled" }))).await
+    look(&engine, |_| Ok(json!({ "status": "disabled" })))
 }
 
 pub(super) async fn collection_cluster(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
@@ -41,15 +41,14 @@ pub(super) async fn collection_cluster(State(engine): State<Engine>, Path(name):
 
 /// There are none: a collection is one shard.
 pub(super) async fn shard_keys(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
-    reply(&engine, move |service| {
+    look(&engine, move |service| {
         service.storage().get(&name)?;
         Ok(json!({ "shard_keys": null }))
     })
-    .await
 }
 
 pub(super) async fn telemetry(State(engine): State<Engine>) -> Response {
-    reply(&engine, |service| {
+    look(&engine, |service| {
         let (started, id) = *STARTED;
         Ok(json!({
             "id": id,
@@ -61,14 +60,13 @@ pub(super) async fn telemetry(State(engine): State<Engine>) -> Response {
             "cluster": { "enabled": false },
         }))
     })
-    .await
 }
 
 /// Nothing watches for what Qdrant reports here.
 pub(super) async fn issues(State(engine): State<Engine>) -> Response {
-    reply(&engine, |_| Ok(json!({ "issues": [] }))).await
+    look(&engine, |_| Ok(json!({ "issues": [] })))
 }
 
 pub(super) async fn clear_issues(State(engine): State<Engine>) -> Response {
-    reply(&engine, |_| Ok(true)).await
+    look(&engine, |_| Ok(true))
 }

@@ -11,7 +11,7 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, Work},
     service::{Failure, Service},
 };
 
@@ -22,26 +22,12 @@ struct Envelope<T> {
     time: f64,
 }
 
-/// Runs a call and answers with its result.
+/// Runs a call about points and answers with its result.
 pub(super) async fn reply<T: Serialize>(
     engine: &Engine,
     call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
 ) -> Response {
-    let start = Instant::now();
-    let answer = engine.run(move |service| {
-        let result = call(service)?;
-        // Here, because large answers take their time.
-        serde_json::to_vec(&Envelope {
-            result,
-            status: "ok",
-            time: start.elapsed().as_secs_f64(),
-        })
-        .map_err(|e| Failure::Internal(format!("cannot encode the answer: {e}")))
-    });
-    match answer.await {
-        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
-        Err(failure) => refuse(&failure, start),
-    }
+    reply_to(engine, Work::Points, call).await
 }
 
 /// The same for a call that writes.
@@ -49,9 +35,55 @@ pub(super) async fn reply_to_write<T: Serialize>(
     engine: &Engine,
     call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
 ) -> Response {
-    let response = reply(engine, call).await;
+    reply_to_work(engine, Work::Points, call).await
+}
+
+/// The same for other work, which may leave the optimizer something to do as well.
+pub(super) async fn reply_to_work<T: Serialize>(
+    engine: &Engine,
+    work: Work,
+    call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
+) -> Response {
+    let response = reply_to(engine, work, call).await;
     engine.written();
     response
+}
+
+async fn reply_to<T: Serialize>(
+    engine: &Engine,
+    work: Work,
+    call: impl FnOnce(&Service) -> Result<T, Failure> + Send + 'static,
+) -> Response {
+    let start = Instant::now();
+    // In there, because large answers take their time.
+    let answer = engine.run(work, move |service| encode(call(service)?, start));
+    respond(answer.await, start)
+}
+
+/// The same for a call that looks into memory alone.
+pub(super) fn look<T: Serialize>(
+    engine: &Engine,
+    call: impl FnOnce(&Service) -> Result<T, Failure>,
+) -> Response {
+    let start = Instant::now();
+    let result = engine.look(call);
+    respond(result.and_then(|result| encode(result, start)), start)
+}
+
+fn encode<T: Serialize>(result: T, start: Instant) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(&Envelope {
+        result,
+        status: "ok",
+        time: start.elapsed().as_secs_f64(),
+    })
+    .map_err(|e| Failure::Internal(format!("cannot encode the answer: {e}")))
+}
+
+fn respond(answer: Result<Vec<u8>, Failure>, start: Instant) -> Response {
+    match answer {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
+        Err(failure) => refuse(&failure, start),
+    }
 }
 
 pub(super) fn refuse(failure: &Failure, start: Instant) -> Response {

@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use tokio::{fs::File, io::AsyncWriteExt, sync::Semaphore};
 use tokio_util::io::ReaderStream;
 
-use super::reply::{Body, error, refuse, reply, reply_to_write};
+use super::reply::{Body, error, refuse, reply, reply_to_work};
 use crate::{
-    engine::Engine,
-    service::{Failure, check::refuse_present, no_full_snapshots},
+    engine::{Engine, Work},
+    service::{Failure, Service, check::refuse_present, no_full_snapshots},
     storage::SnapshotInfo,
 };
 
@@ -58,7 +58,7 @@ pub(super) async fn list(State(engine): State<Engine>, Path(name): Path<String>)
 }
 
 pub(super) async fn create(State(engine): State<Engine>, Path(name): Path<String>) -> Response {
-    reply(&engine, move |service| {
+    reply_to_work(&engine, Work::Snapshots, move |service| {
         service.create_snapshot(&name).map(description)
     })
     .await
@@ -81,7 +81,9 @@ pub(super) async fn download(
 ) -> Response {
     let start = Instant::now();
     let attachment = format!("attachment; filename=\"{}\"", snapshot.escape_default());
-    let opened = engine.run(move |service| service.open_snapshot(&name, &snapshot));
+    let opened = engine.run(Work::Points, move |service| {
+        service.open_snapshot(&name, &snapshot)
+    });
     match opened.await {
         Ok((file, size)) => {
             let headers = [
@@ -117,7 +119,7 @@ enum Priority {
 }
 
 pub(super) async fn recover(State(engine): State<Engine>, Path(name): Path<String>, body: Body) -> Response {
-    reply_to_write(&engine, move |service| {
+    reply_to_work(&engine, Work::Snapshots, move |service| {
         let request: RecoverRequest = body.parse()?;
         refuse_present(&[("api_key", request.api_key.is_some())])?;
         service.recover(&name, &request.location, request.checksum.as_deref())?;
@@ -142,10 +144,7 @@ pub(super) async fn upload(
         let text = "too many uploads at once, try again later";
         return refuse(&Failure::Busy(text.into()), start);
     };
-    let staged = match engine.run(|service| Ok(service.stage_upload())).await {
-        Ok(staged) => Arc::new(staged),
-        Err(failure) => return refuse(&failure, start),
-    };
+    let staged = Arc::new(engine.look(Service::stage_upload));
     if let Err(failure) = receive(request, staged.path.clone()).await {
         return match failure {
             Receive::TooLarge => error(
@@ -156,7 +155,7 @@ pub(super) async fn upload(
             Receive::Failed(failure) => refuse(&failure, start),
         };
     }
-    reply_to_write(&engine, move |service| {
+    reply_to_work(&engine, Work::Snapshots, move |service| {
         service.recover_upload(&name, &staged.path, query.checksum.as_deref())?;
         Ok(true)
     })

@@ -19,18 +19,26 @@ impl Storage {
         name: &str,
         change: impl FnOnce(&CollectionConfig) -> Result<CollectionConfig, Failure>,
     ) -> Result<(), Failure> {
-        let _changing = self.changing.lock();
         let collection = self.get(name)?;
+        let _reconfiguring = collection.reconfiguring.lock();
+        let set = |config| {
+            let _changing = self.changing.lock();
+            if collection.is_deleted() {
+                // If there is one of the name, it was recovered from a snapshot meanwhile.
+                self.get(name)?;
+                return Err(Failure::Busy(
+                    "the collection is being replaced, try again later".into(),
+                ));
+            }
+            collection
+                .set_config(config)
+                .map_err(|e| Failure::io("change", &collection.dir, &e))
+        };
         let before = collection.config();
         let config = change(&before)?;
         if config == *before {
             return Ok(());
         }
-        let set = |config| {
-            collection
-                .set_config(config)
-                .map_err(|e| Failure::io("change", &collection.dir, &e))
-        };
         set(config)?;
         let building = self
             .pool

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use super::disk;
 use crate::{Error, service::CollectionConfig};
 
 pub(super) const COLLECTION_FILE: &str = "collection.json";
-/// Its presence says that the collection was deleted while its files were in use.
+/// Its presence says that the collection is deleted, and its files are not yet.
 const DELETED_FILE: &str = "deleted";
 
 /// One collection. Its configuration can change; its name and folder cannot.
@@ -27,6 +27,8 @@ pub(crate) struct Collection {
     pub(crate) name: String,
     replaces: Option<Uuid>,
     config: RwLock<Arc<CollectionConfig>>,
+    /// One change of the configuration at a time, until the engine has taken it. Taken before all other locks.
+    pub(super) reconfiguring: Mutex<()>,
     deleted: AtomicBool,
 }
 
@@ -60,6 +62,7 @@ impl Collection {
             name: file.name,
             replaces: file.replaces,
             config: RwLock::new(Arc::new(file.config)),
+            reconfiguring: Mutex::new(()),
             deleted: AtomicBool::new(false),
         }
     }
@@ -80,16 +83,16 @@ impl Collection {
         Ok(())
     }
 
-    /// Requests that look it up from now on find it gone.
-    pub(super) fn mark_deleted(&self) {
+    /// Requests that look it up from now on find it gone, also after a restart.
+    pub(super) fn mark_deleted(&self) -> io::Result<()> {
+        disk::write_atomically(&self.dir.join(DELETED_FILE), b"")?;
         self.deleted.store(true, Ordering::Release);
+        Ok(())
     }
 
-    /// The same after a restart.
-    pub(super) fn mark_deleted_durably(&self) -> io::Result<()> {
-        disk::write_atomically(&self.dir.join(DELETED_FILE), b"")?;
-        self.mark_deleted();
-        Ok(())
+    /// Another has taken its place, which the other's file says.
+    pub(super) fn mark_replaced(&self) {
+        self.deleted.store(true, Ordering::Release);
     }
 
     pub(super) fn is_deleted(&self) -> bool {
@@ -97,8 +100,8 @@ impl Collection {
     }
 }
 
-/// Reads what collections there are. Moves to `staging`, to be removed, those that were deleted while they were in
-/// use, or replaced.
+/// Reads what collections there are. Removes, by way of `staging`, those that were deleted or replaced and whose files
+/// were still in use.
 pub(super) fn read_all(collections_dir: &Path, staging_dir: &Path) -> Result<Vec<Collection>, Error> {
     let at = |action| {
         move |source| Error::Io {
@@ -124,6 +127,10 @@ pub(super) fn read_all(collections_dir: &Path, staging_dir: &Path) -> Result<Vec
         fs::rename(dir, staging_dir.join(id)).map_err(at("remove a deleted collection in"))?;
     }
     disk::sync_dir(collections_dir).map_err(at("sync"))?;
+    for dir in &gone {
+        // What cannot be removed now is removed at the next start.
+        let _ = fs::remove_dir_all(staging_dir.join(dir.file_name().unwrap_or_default()));
+    }
     found.retain(|collection| !gone.contains(&collection.dir));
     Ok(found)
 }

@@ -60,7 +60,7 @@ pub(crate) struct Storage {
     staging_dir: PathBuf,
     by_name: RwLock<BTreeMap<String, Arc<Collection>>>,
     aliases: Aliases,
-    /// One creation, change, deletion or change of the aliases at a time.
+    /// Held while it is decided what collections and aliases there are, and never while somebody is waited for.
     changing: Mutex<()>,
     /// One snapshot is made or recovered at a time: each reads and writes a whole collection.
     snapshotting: Mutex<()>,
@@ -144,25 +144,28 @@ impl Storage {
 
     /// Creates a collection. After a crash it is there whole or not at all; when this returns it is there.
     pub(crate) fn create(&self, name: &str, config: CollectionConfig) -> Result<(), Failure> {
-        let _changing = self.changing.lock();
+        // What is refused in the end is not made first.
         self.check_new(name)?;
         let id = Uuid::new_v4();
-        let staged = self.staging_dir.join(id.to_string());
+        let staged = Staged {
+            path: self.staging_dir.join(id.to_string()),
+        };
+        let failed = |e: std::io::Error| Failure::io("create a collection in", &self.collections_dir, &e);
         let file = CollectionFile {
             name: name.to_owned(),
             config,
             replaces: None,
         };
-        let created = Shard::create(&staged, file.config.engine_config()).and_then(|()| {
-            file.write(&staged)
-                .and_then(|()| self.publish(id))
-                .map_err(|e| Failure::io("create a collection in", &self.collections_dir, &e))
-        });
-        if let Err(failure) = created {
-            // What cannot be removed now is removed at the next start.
-            let _ = fs::remove_dir_all(&staged);
+        // Beside other changes: it waits for the disk many times.
+        Shard::create(&staged.path, file.config.engine_config())?;
+        file.write(&staged.path).map_err(failed)?;
+
+        let _changing = self.changing.lock();
+        self.check_new(name)?;
+        if let Err(error) = self.publish(id) {
+            // What cannot be removed now is there at the next start: nobody was told that it is not.
             let _ = fs::remove_dir_all(self.collections_dir.join(id.to_string()));
-            return Err(failure);
+            return Err(failed(error));
         }
         self.insert(id, file);
         Ok(())
@@ -231,10 +234,13 @@ impl Storage {
 
     fn shard(&self, collection: &Collection) -> Result<InUse<'_>, Failure> {
         let deleted = || Failure::no_collection(&collection.name);
-        if collection.is_deleted() {
-            return Err(deleted());
-        }
-        let open = || Shard::open(&collection.dir, collection.config().engine_config());
+        let open = || {
+            // Its files are moved away by who keeps it closed, which is after this was set.
+            if collection.is_deleted() {
+                return Err(deleted());
+            }
+            Shard::open(&collection.dir, collection.config().engine_config())
+        };
         self.pool.acquire(collection.id, open).map_err(|failure| {
             if collection.is_deleted() {
                 deleted()

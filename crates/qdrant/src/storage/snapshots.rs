@@ -26,7 +26,7 @@ const MAX_PREFIX: usize = 180;
 /// Snapshots of one collection; each is as large as the collection.
 const MAX_SNAPSHOTS: usize = 1_000;
 
-/// How long a snapshot waits for the one before it, and for the optimizer.
+/// How long a snapshot waits for the optimizer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is known of a snapshot.
@@ -66,7 +66,7 @@ impl Storage {
     /// Copies a collection into a new snapshot. Its writes wait meanwhile. When this returns the snapshot is on the
     /// disk; before, there is none.
     pub(crate) fn create_snapshot(&self, name: &str) -> Result<SnapshotInfo, Failure> {
-        let _one = self.one_snapshot()?;
+        let _one = self.snapshotting.lock();
         let (collection, shard) = self.acquire(name)?;
         let dir = self.snapshots_dir.join(&collection.name);
         let io = |e: io::Error| Failure::io("write a snapshot in", &dir, &e);
@@ -173,7 +173,7 @@ impl Storage {
     /// Makes the collection what it was when the snapshot was taken, and creates it if there is none. All of it or,
     /// after an error or a crash, nothing. What is written meanwhile is lost.
     pub(crate) fn recover(&self, name: &str, snapshot: &Path, checksum: Option<&str>) -> Result<(), Failure> {
-        let _one = self.one_snapshot()?;
+        let _one = self.snapshotting.lock();
         let found = archive::verify(snapshot)?;
         if checksum.is_some_and(|expected| !expected.eq_ignore_ascii_case(&found)) {
             return Err(Failure::Invalid(format!(
@@ -194,8 +194,9 @@ impl Storage {
         let shard = Shard::open(&staged.path, file.config.engine_config())
             .map_err(|failure| Failure::Invalid(format!("snapshot: the engine cannot load it: {failure}")))?;
         shard.close();
+        disk::sync_tree(&staged.path).map_err(io)?;
 
-        let _changing = self.changing.lock();
+        let changing = self.changing.lock();
         let before = self.get(name).ok();
         file.name = before
             .as_ref()
@@ -205,24 +206,20 @@ impl Storage {
             self.check_new(name)?;
         }
         file.write(&staged.path)
-            .and_then(|()| disk::sync_tree(&staged.path))
             // From here on it is there, and the one before is not.
             .and_then(|()| self.publish(id))
             .map_err(io)?;
         self.insert(id, file);
-        if let Some(before) = before
-            && let Err(failure) = self.retire(&before, || {})
-        {
-            before.mark_deleted();
-            tracing::warn!(%failure, "the files of a replaced collection go at the next start");
+        if let Some(before) = before {
+            // In its own file too: the new one may be deleted while files of the old one are in use.
+            if let Err(error) = before.mark_deleted() {
+                before.mark_replaced();
+                tracing::warn!(dir = %before.dir.display(), %error, "cannot mark a replaced collection as deleted");
+            }
+            drop(changing);
+            self.clear_away(before);
         }
         Ok(())
-    }
-
-    fn one_snapshot(&self) -> Result<parking_lot::MutexGuard<'_, ()>, Failure> {
-        self.snapshotting.try_lock_for(PATIENCE).ok_or_else(|| {
-            Failure::Busy("another snapshot is being made or recovered, try again later".into())
-        })
     }
 
     /// The folder of a collection's snapshots, which may not be there.

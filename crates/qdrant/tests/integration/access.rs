@@ -85,6 +85,17 @@ async fn metrics_count_answers_and_collections() {
     let create = qdrant_client::qdrant::CreateCollectionBuilder::new("m").vectors_config(vectors);
     client.create_collection(create).await.unwrap();
     reqwest::get(server.url("/collections/none")).await.unwrap();
+    // None of these words may become a label: anybody could fill the memory with them.
+    let http = reqwest::Client::new();
+    for port in [server.rest, server.grpc] {
+        for path in ["invented-path", "qdrant.Points/InventedMethod"] {
+            let url = format!("http://127.0.0.1:{port}/{path}");
+            let verb = reqwest::Method::from_bytes(b"INVENTED").unwrap();
+            http.request(verb, &url).send().await.ok();
+            let grpc = http.post(&url).header("content-type", "application/grpc");
+            grpc.send().await.unwrap();
+        }
+    }
     let text = reqwest::get(server.url("/metrics"))
         .await
         .unwrap()
@@ -105,6 +116,28 @@ async fn metrics_count_answers_and_collections() {
             "{line} is not in\n{text}"
         );
     }
+    assert!(!text.to_lowercase().contains("invented"), "{text}");
+}
+
+/// A caller without the key makes no labels either.
+#[tokio::test]
+async fn metrics_do_not_grow_by_refusals() {
+    let storage = tempfile::tempdir().unwrap();
+    let setup = Setup {
+        api_key: Some(KEY),
+        ..Setup::default()
+    };
+    let server = Server::start_with(storage.path(), &setup);
+    let http = reqwest::Client::new();
+    let url = format!("http://127.0.0.1:{}/qdrant.Points/Invented", server.grpc);
+    let refused = http.post(url).header("content-type", "application/grpc");
+    let refused = refused.send().await.unwrap();
+    assert_eq!(refused.headers()["grpc-status"], "16");
+    let metrics = http.get(server.url("/metrics")).header("api-key", KEY);
+    let text = metrics.send().await.unwrap().text().await.unwrap();
+    let line = "grpc_responses_total{endpoint=\"unauthenticated\",status=\"16\"} 1";
+    assert!(text.lines().any(|found| found == line), "{text}");
+    assert!(!text.contains("Invented"), "{text}");
 }
 
 pub(crate) fn code(error: qdrant_client::QdrantError) -> tonic::Code {

@@ -331,7 +331,11 @@ async fn a_recovery_is_whole_after_kill_9() {
     }
 }
 
-/// A collection whose index takes long to build, and the optimizer at it.
+/// Points of a collection whose index takes many times as long to build as all that is done meanwhile, but not so long
+/// that a busy machine is still at it when patience ends: nothing can stop it.
+const BUSY_POINTS: u64 = 8_000;
+
+/// Such a collection, and the optimizer at it.
 async fn busy_collection(server: &Server, name: &str) {
     const DIM: u64 = 256;
     let client = server.client(None);
@@ -350,11 +354,11 @@ async fn busy_collection(server: &Server, name: &str) {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (seed >> 40) as f32
     };
-    for batch in 0..10 {
-        let points: Vec<_> = (0..2_000)
-            .map(|i| {
+    for start in (0..BUSY_POINTS).step_by(1_000) {
+        let points: Vec<_> = (start..start + 1_000)
+            .map(|id| {
                 let vector: Vec<f32> = (0..DIM).map(|_| random()).collect();
-                PointStruct::new(batch * 2_000 + i, vector, Payload::new())
+                PointStruct::new(id, vector, Payload::new())
             })
             .collect();
         client
@@ -406,6 +410,8 @@ async fn nothing_waits_for_an_index_that_is_being_built() {
     let start = Instant::now();
     client.delete_collection("deleted").await.unwrap();
     quick("a deletion", start, 5);
+    let left = entries(storage.path(), "collections");
+    assert_eq!(left, 1, "the files of an index that is being built");
     assert!(!client.collection_exists("deleted").await.unwrap());
     // The name is free at once.
     create(&server, "deleted").await;
@@ -424,7 +430,7 @@ async fn nothing_waits_for_an_index_that_is_being_built() {
     assert!(server.stop().success());
     quick("a stop", start, 6);
     let server = Server::start(storage.path());
-    assert_eq!(count(&server.client(None), "stopped").await, 20_000);
+    assert_eq!(count(&server.client(None), "stopped").await, BUSY_POINTS);
     let one = PointStruct::new(77_777, vec![1.0; 256], Payload::new());
     let upsert = UpsertPointsBuilder::new("stopped", vec![one]);
     server.client(None).upsert_points(upsert).await.unwrap();
