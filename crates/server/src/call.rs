@@ -75,6 +75,13 @@ impl Call {
         let _ = self.state.resource.set(resource.into());
     }
 
+    /// Keeps something until the answer is sent, or its caller gone.
+    pub fn keep(&self, it: impl Send + 'static) {
+        if let Some(admitted) = self.state.admitted.get() {
+            admitted.kept.lock().push(Box::new(it));
+        }
+    }
+
     /// Whether another replica sent this call on to us.
     pub fn is_forwarded(&self) -> bool {
         self.state.headers.contains_key(FORWARDED)
@@ -143,6 +150,7 @@ pub(crate) struct Admitted {
     pub(crate) custom: Vec<(String, String)>,
     /// The one in the message, if there is one.
     request_id: Option<String>,
+    kept: Mutex<Vec<Box<dyn Send>>>,
     _permit: limits::Permit,
 }
 
@@ -197,6 +205,7 @@ impl CallState {
             caller: Arc::clone(&caller),
             custom: custom_metadata(&identity)?,
             request_id: request_id_in(&identity)?,
+            kept: Mutex::default(),
             _permit: permit,
         };
         if self.admitted.set(admitted).is_err() {

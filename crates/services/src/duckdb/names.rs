@@ -123,7 +123,8 @@ pub(super) fn new_id() -> String {
     format!("{ID}{}", Uuid::new_v4().simple())
 }
 
-fn is_id(text: &str) -> bool {
+/// Whether it has the form of an id.
+pub(super) fn is_id(text: &str) -> bool {
     text.strip_prefix(ID)
         .is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }

@@ -1,5 +1,6 @@
 //! What goes wrong with engines and services, made on purpose, with real engines that isa supervises. One fault at a time.
 
+mod duckdb;
 mod gone;
 mod killed;
 mod load;

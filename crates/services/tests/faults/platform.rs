@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use isa_config::{AuthMode, Endpoint, EngineKind, ServerConfig, ServiceKind};
+use isa_config::{AuthMode, Endpoint, Endpoints, EngineKind, ServerConfig, ServiceKind};
 use isa_server::{Running, Server};
 use isa_testkit::Engines;
 use parking_lot::Mutex;
@@ -48,6 +48,20 @@ impl Platform {
             engines,
             _turn: TURN.lock().await,
         }
+    }
+
+    /// The same with engines that no other test has. They stop with it.
+    pub(crate) async fn of(kinds: &'static [EngineKind]) -> Self {
+        let turn = TURN.lock().await;
+        let engines = tokio::task::spawn_blocking(|| Engines::start(kinds)).await;
+        Self {
+            engines: Arc::new(engines.expect("engines")),
+            _turn: turn,
+        }
+    }
+
+    pub(crate) fn endpoints(&self) -> &Endpoints {
+        self.engines.endpoints()
     }
 
     pub(crate) fn endpoint(&self, kind: ServiceKind) -> Endpoint {

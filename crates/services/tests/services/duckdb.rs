@@ -1,5 +1,6 @@
 //! isa.duckdb on DuckDB in this process, with real object storage and NATS beside it.
 
+mod bounds;
 mod confined;
 mod copies;
 mod databases;

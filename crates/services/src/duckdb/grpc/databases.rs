@@ -1,7 +1,7 @@
 use isa_proto::duckdb as pb;
 use isa_server::{Call, Error};
 
-use super::{Route, Service, enter, other};
+use super::{Route, Service, enter, other, sent_on};
 use crate::duckdb::{
     convert::{database, int, long, moment},
     service::{NewDatabase, Where, invalid},
@@ -29,21 +29,18 @@ impl Service {
         Ok(pb::CreateDatabaseResponse {
             success: true,
             message: "created".into(),
-            database_info: Some(self.new_database(&call, &id, false).await?),
+            database_info: Some(self.new_database(&call, &id).await?),
             error: String::new(),
         })
     }
 
     /// A database that was just made is opened here.
-    async fn new_database(&self, call: &Call, id: &str, filled: bool) -> Result<pb::DatabaseInfo, Error> {
+    async fn new_database(&self, call: &Call, id: &str) -> Result<pb::DatabaseInfo, Error> {
         self.watch(call);
         let holder = || call.new_id().to_string();
         let Where::Here(entered) = self.duck.enter(call.tenant(), id, None, holder).await? else {
             return Err(super::moving());
         };
-        if filled {
-            self.duck.wrote(&entered);
-        }
         Ok(database(self.duck.describe(&entered).await?, self.duck.version()))
     }
 
@@ -153,7 +150,7 @@ impl Service {
         Ok(pb::RestoreDatabaseResponse {
             success: true,
             message: "restored".into(),
-            database_info: Some(self.new_database(&call, &id, true).await?),
+            database_info: Some(self.new_database(&call, &id).await?),
             error: String::new(),
         })
     }

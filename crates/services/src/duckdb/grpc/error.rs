@@ -7,6 +7,9 @@ use crate::{
     minio::{Missing, StoreError},
 };
 
+/// Of a call whose outcome nobody knows.
+pub(super) const LOST: &str = "the replica that had the database lost it during the call, so what the call does may have happened or not; look before trying again";
+
 impl From<service::Error> for Error {
     fn from(error: service::Error) -> Self {
         use service::Error as Why;
@@ -23,6 +26,10 @@ impl From<service::Error> for Error {
                 ErrorCode::TooLarge,
                 "the result has more bytes than a message may have; use max_rows, LIMIT or ExecuteQueryStream. If the statement writes, it has written",
             ),
+            Why::Crowded => Self::new(
+                ErrorCode::TooManyCalls,
+                "large results of other calls take all the memory that they may; try again, or use ExecuteQueryStream. If the statement writes, it has written",
+            ),
             Why::Busy => Self::new(
                 ErrorCode::TooManyCalls,
                 "everything that may be open or run at a time does; wait for calls or transactions to end",
@@ -35,6 +42,7 @@ impl From<service::Error> for Error {
             Why::Cancelled(why) => Self::new(ErrorCode::Cancelled, why),
             Why::Unsupported(why) => Self::new(ErrorCode::Unimplemented, why),
             Why::Elsewhere(why) => Self::new(ErrorCode::ReplicaUnreachable, why),
+            Why::Lost => Self::new(ErrorCode::EngineLost, LOST),
             Why::Stopping => Self::new(
                 ErrorCode::Stopping,
                 "this replica stops, and another takes the database over; try again",

@@ -5,7 +5,7 @@ use isa_proto::{Bytes, duckdb as pb};
 use isa_server::{Call, Error, Remote, Requests};
 use tokio::sync::oneshot;
 
-use super::{Route, Service, enter, other};
+use super::{Route, Service, enter, other, sent_on};
 use crate::duckdb::{
     convert::{int, long, milliseconds, rows},
     service::{Format, Object, invalid},
@@ -72,6 +72,7 @@ impl Service {
             .duck
             .query_file(&entered, &object, format, &request.options, &request.query)
             .await?;
+        call.keep(found.held);
         Ok(pb::QueryMinIoFileResponse {
             success: true,
             row_count: int(found.rows.len() as u64),
@@ -154,7 +155,7 @@ async fn send_on(
     let mut client = other(replica).await?;
     let sent = client.import_data(replica.request(messages));
     tokio::select! {
-        answer = sent => Ok(answer?.into_inner()),
+        answer = sent => Ok(answer.map_err(sent_on)?.into_inner()),
         Ok(error) = broken => Err(error),
     }
 }

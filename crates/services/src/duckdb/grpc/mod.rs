@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use isa_proto::duckdb::{self as pb, duck_db_service_client::DuckDbServiceClient};
 use isa_server::{Call, Error, ErrorCode, Place, Remote, Replies, Requests, api::duckdb::DuckDbService};
-use tonic::transport::Channel;
+use tonic::{Code, Status, transport::Channel};
 
+use self::error::LOST;
 use super::service::{self, Duck, Entered, Where};
 
 /// Of an answer of another replica, as of any message.
@@ -41,7 +42,8 @@ macro_rules! enter {
             Route::Here(entered) => entered,
             Route::There(replica) => {
                 let mut client = other(&replica).await?;
-                return Ok(client.$method(replica.request($request)).await?.into_inner());
+                let sent = client.$method(replica.request($request)).await;
+                return Ok(sent.map_err(sent_on)?.into_inner());
             }
         }
     };
@@ -54,8 +56,9 @@ macro_rules! enter_stream {
             Route::Here(entered) => entered,
             Route::There(replica) => {
                 let mut client = other(&replica).await?;
-                let replies = client.$method(replica.request($request)).await?.into_inner();
-                return Ok(Box::pin(replies.map(|reply| reply.map_err(Error::from))));
+                let sent = client.$method(replica.request($request)).await;
+                let replies = sent.map_err(sent_on)?.into_inner();
+                return Ok(Box::pin(replies.map(|reply| reply.map_err(sent_on))));
             }
         }
     };
@@ -71,7 +74,8 @@ macro_rules! kept {
                 Place::Here(id) => Some(id),
                 Place::There(replica) => {
                     let mut client = other(&replica).await?;
-                    return Ok(client.$method(replica.request($request)).await?.into_inner());
+                    let sent = client.$method(replica.request($request)).await;
+                    return Ok(sent.map_err(sent_on)?.into_inner());
                 }
             }
         }
@@ -88,8 +92,9 @@ macro_rules! kept_stream {
                 Place::Here(id) => Some(id),
                 Place::There(replica) => {
                     let mut client = other(&replica).await?;
-                    let replies = client.$method(replica.request($request)).await?.into_inner();
-                    return Ok(Box::pin(replies.map(|reply| reply.map_err(Error::from))));
+                    let sent = client.$method(replica.request($request)).await;
+                    let replies = sent.map_err(sent_on)?.into_inner();
+                    return Ok(Box::pin(replies.map(|reply| reply.map_err(sent_on))));
                 }
             }
         }
@@ -144,6 +149,32 @@ async fn other(replica: &Remote<'_>) -> Result<DuckDbServiceClient<Channel>, Err
         _ => error,
     })?;
     Ok(DuckDbServiceClient::new(channel).max_decoding_message_size(MAX_FORWARDED))
+}
+
+/// Why a call has no answer that was sent on.
+fn sent_on(status: Status) -> Error {
+    // The other replica says itself why it refused, or failed.
+    if !status.details().is_empty() {
+        return Error::from(status);
+    }
+    let told = format!("{status:?}");
+    let never_sent = [
+        "ConnectError",
+        "operation was canceled",
+        "GoAway(b\"\", NO_ERROR, Remote)",
+    ];
+    match status.code() {
+        // The other one was not there, or took no more calls.
+        Code::Unavailable | Code::Cancelled | Code::Internal | Code::Unknown
+            if never_sent.iter().any(|text| told.contains(text)) =>
+        {
+            moving()
+        }
+        Code::Unavailable | Code::Cancelled | Code::Internal | Code::Unknown => {
+            Error::new(ErrorCode::EngineLost, LOST).caused_by(status)
+        }
+        _ => Error::from(status),
+    }
 }
 
 fn moving() -> Error {

@@ -3,7 +3,7 @@ use std::time::SystemTime;
 use isa_proto::{duckdb as pb, prost_types::value::Kind};
 use isa_server::{Call, Error, ErrorCode};
 
-use super::{Route, Service, enter, other};
+use super::{Route, Service, enter, other, sent_on};
 use crate::duckdb::convert::{details, long, number};
 
 impl Service {

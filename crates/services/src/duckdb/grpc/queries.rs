@@ -4,7 +4,7 @@ use futures::{StreamExt, stream};
 use isa_proto::{Bytes, duckdb as pb};
 use isa_server::{Call, Error, Place, Replies, StatefulId};
 
-use super::{Route, Service, enter, enter_stream, kept, kept_stream, other};
+use super::{Route, Service, enter, enter_stream, kept, kept_stream, other, sent_on};
 use crate::duckdb::{
     convert::{int, long, milliseconds, params, rows},
     service::{self, ArrowPiece, BatchItem, MAX_TIME, Piece, Pieces, Query, ROWS, TIME, invalid},
@@ -32,6 +32,7 @@ impl Service {
             });
         }
         let found = self.duck.query(&entered, query, most).await?;
+        call.keep(found.held);
         Ok(pb::ExecuteQueryResponse {
             success: true,
             row_count: int(found.rows.len() as u64),

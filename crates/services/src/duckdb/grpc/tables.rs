@@ -1,7 +1,7 @@
 use isa_proto::duckdb as pb;
 use isa_server::{Call, Error};
 
-use super::{Route, Service, enter, other};
+use super::{Route, Service, enter, other, sent_on};
 use crate::duckdb::{
     convert::{column_stats, int, long, new_column, table},
     service::{EXTENSIONS, NewFunction, NewTable, check_extension},

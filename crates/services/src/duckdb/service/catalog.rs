@@ -11,6 +11,7 @@ use super::{
     limits::{COLUMNS, LISTED, MAX_TIME, TIME},
     param::Params,
     queries::{gather, in_transaction},
+    results::Results,
     rows::Cell,
     run::{On, run},
     sql::{self, Statement},
@@ -161,6 +162,7 @@ impl Duck {
         columns: bool,
     ) -> Result<Stats, Error> {
         let table = TableName::of("table_name", name)?;
+        let results = self.0.threads.results.clone();
         run(&self.0.threads, entered, On::Own, MAX_TIME, move |connection| {
             let found = describe(connection, &table)?;
             let mut stats = Stats {
@@ -171,7 +173,7 @@ impl Duck {
             };
             if columns {
                 for some in found.columns.chunks(AT_ONCE) {
-                    stats.rows = column_stats(connection, &table, some, &mut stats.columns)?;
+                    stats.rows = column_stats(connection, &table, some, &results, &mut stats.columns)?;
                 }
             }
             Ok(stats)
@@ -450,6 +452,7 @@ fn column_stats(
     connection: &Connection,
     table: &TableName,
     columns: &[Column],
+    results: &Results,
     stats: &mut Vec<ColumnStats>,
 ) -> Result<u64, Error> {
     let mut parts = vec!["count(*)".to_owned()];
@@ -466,7 +469,7 @@ fn column_stats(
         }
     }
     let sql = format!("SELECT {} FROM {}", parts.join(", "), table.sql());
-    let row = gather(connection, &sql, &Params::new(), 1)?
+    let row = gather(connection, &sql, &Params::new(), 1, results)?
         .rows
         .pop()
         .unwrap_or_default();

@@ -14,13 +14,14 @@ use tokio::{
 };
 
 use super::{
-    Duck,
+    Duck, Slot,
     databases::NewDatabase,
     entered::Entered,
     error::{Error, invalid},
     limits::{COPY_AFTER, COPY_AGAIN, FILE_BYTES, LOG_BYTES},
-    open::{self, Open},
+    open::Open,
     registry::{CopyNote, Meta},
+    settings::Settings,
 };
 use crate::{
     duckdb::names::{self, Key},
@@ -30,12 +31,8 @@ use crate::{
 /// Bytes that are read at a time.
 const PIECE: usize = 256 << 10;
 
-/// In the database's folder: whose epoch its file is of.
-const EPOCH: &str = "epoch";
-
-/// In the database's folder, while a copy is made or brought.
+/// In the database's folder, while a copy is made.
 const COPY: &str = "copy.duckdb";
-const BROUGHT: &str = "brought.duckdb";
 
 /// What the service knows of a backup.
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,7 +42,7 @@ struct BackupNote {
     key: String,
     bytes: u64,
     sha256: String,
-    settings: open::Settings,
+    settings: Settings,
 }
 
 /// A backup that was made.
@@ -89,7 +86,10 @@ impl Duck {
     pub(super) async fn save(&self, open: &Arc<Open>) -> Result<(), Error> {
         // One at a time; who waited may have nothing left to do.
         let still = open.still.lock().await;
-        if open.unsaved().is_none() || open.is_closed() {
+        if open.is_closed() {
+            return Err(Error::Lost);
+        }
+        if open.unsaved().is_none() {
             return Ok(());
         }
         let key = open.key.clone();
@@ -125,6 +125,7 @@ impl Duck {
                 bytes: length,
                 sha256,
                 number,
+                epoch: meta.epoch,
             },
             meta.epoch,
         );
@@ -136,9 +137,15 @@ impl Duck {
                     return None;
                 }
                 (meta.tables, meta.bytes, meta.accessed) = (tables, bytes, accessed);
-                meta.copy.replace(note.clone())
+                Some(meta.copy.replace(note.clone()))
             })
             .await?;
+        let Some(old) = old else {
+            let _ = self.store()?.delete(names::at(&bucket, &note.key)).await;
+            return Err(Error::Elsewhere(
+                "another replica has the database now, and copies it",
+            ));
+        };
         open.saved(writes);
         if let (Some(old), Some(store)) = (old, &self.0.store)
             && old.key != note.key
@@ -151,6 +158,9 @@ impl Duck {
 
     /// How many writes the copy has, its length and its checksum.
     async fn copy_to(&self, open: &Arc<Open>, file: &Path, at: At<'_>) -> Result<(u64, u64, String), Error> {
+        let (bytes, log) = open.measure();
+        // Beside it stands a copy of the log, which is put into it.
+        let _room = self.0.disk.take(file.to_owned(), bytes + 2 * log)?;
         let (copying, to) = (Arc::clone(open), file.to_owned());
         let copy = move || {
             let _ = fs::remove_file(&to);
@@ -206,6 +216,8 @@ impl Duck {
             length: None,
         };
         let mut object = Box::pin(self.store()?.get(at, whole)).await?;
+        let announced = u64::try_from(object.info.size).unwrap_or_default();
+        let _room = self.0.disk.take(file.to_owned(), announced)?;
         let mut length = 0;
         let mut to = tokio::fs::File::create(file).await?;
         while let Some(piece) = object.next().await? {
@@ -222,75 +234,6 @@ impl Duck {
         Ok(length)
     }
 
-    /// Brings a database's file to this replica, if another may have written since this one had it.
-    pub(super) async fn bring(&self, key: &Key, meta: &Meta) -> Result<(), Error> {
-        let folder = key.folder(&self.0.root);
-        tokio::fs::create_dir_all(&folder).await?;
-        if self.0.leases.is_none() {
-            return Ok(());
-        }
-        let note = folder.join(EPOCH);
-        let here = tokio::fs::read_to_string(&note).await.ok();
-        let here = here.and_then(|text| text.parse::<u64>().ok());
-        let there = tokio::fs::try_exists(open::data_file(&folder)).await?;
-        if here != Some(meta.epoch) || !there {
-            match &meta.copy {
-                Some(copy) => {
-                    let bucket = names::bucket(&key.slug, &meta.bucket)?;
-                    self.bring_copy(names::at(&bucket, &copy.key), &copy.sha256, &folder)
-                        .await?;
-                }
-                // There was no copy yet.
-                None => {
-                    let folder = folder.clone();
-                    let removed = spawn_blocking(move || open::remove_data(&folder)).await;
-                    removed.map_err(Error::internal)??;
-                }
-            }
-        }
-        let old = meta.epoch;
-        let epoch = self
-            .0
-            .registry
-            .update(&key.slug, &key.id, |meta| {
-                let ours = meta.epoch == old;
-                meta.epoch += 1;
-                ours.then_some(meta.epoch)
-            })
-            .await?;
-        let epoch = epoch.ok_or(Error::Elsewhere(
-            "another replica was just given the database; try again",
-        ))?;
-        Ok(tokio::fs::write(note, epoch.to_string()).await?)
-    }
-
-    async fn bring_copy(&self, at: At<'_>, sha256: &str, folder: &Path) -> Result<(), Error> {
-        let brought = folder.join(BROUGHT);
-        let result = async {
-            self.download(at, &brought).await.map_err(|error| match error {
-                Error::Store(StoreError::Missing(_)) => Error::Damaged("the copy in object storage is gone"),
-                other => other,
-            })?;
-            let (file, folder, sha256) = (brought.clone(), folder.to_owned(), sha256.to_owned());
-            spawn_blocking(move || {
-                if checksum(&file)?.1 != sha256 {
-                    return Err(Error::Damaged(
-                        "the copy in object storage was changed by another",
-                    ));
-                }
-                open::check_file(&file)?;
-                open::remove_data(&folder)?;
-                fs::rename(&file, open::data_file(&folder))?;
-                Ok(())
-            })
-            .await
-            .map_err(Error::internal)?
-        }
-        .await;
-        let _ = tokio::fs::remove_file(&brought).await;
-        result
-    }
-
     /// Copies a database to where only RestoreDatabase takes it from.
     pub(in crate::duckdb) async fn backup(&self, entered: &Entered, name: &str) -> Result<Backup, Error> {
         let store = self.store()?;
@@ -304,6 +247,8 @@ impl Duck {
             }
             name => names::check_name("backup_name", name)?.to_owned(),
         };
+        // What is backed up does not get lost with this node either.
+        self.save(open).await?;
         let meta = self.0.registry.find(&key.slug, &key.id).await?;
         let _still = open.still.lock().await;
         let own = self.place(key, "").await?;
@@ -369,13 +314,17 @@ impl Duck {
         }
         let bucket = names::bucket(tenant.slug(), &note.bucket)?;
         let id = names::new_id();
-        let folder = Key::new(tenant, &id).folder(&self.0.root);
+        let new_key = Key::new(tenant, &id);
+        let folder = new_key.folder(&self.0.root);
+        // As long as the place is taken the folder is nobody else's.
+        let slot = self.slot(&new_key).await?;
+        let _turn = slot.turn.lock().await;
+        let place = Forget(self, &new_key, &slot);
         tokio::fs::create_dir_all(&folder).await?;
         let made = async {
             self.bring_copy(names::at(&bucket, &note.key), &note.sha256, &folder)
                 .await?;
-            // Epoch 0 is what a new database begins with: this file is it.
-            tokio::fs::write(folder.join(EPOCH), "0").await?;
+            self.note_new(folder.clone()).await?;
             new.settings = note.settings;
             new.bucket = note.bucket;
             self.add(tenant, id.clone(), new, note.bytes).await
@@ -384,6 +333,7 @@ impl Duck {
         if made.is_err() {
             let _ = tokio::fs::remove_dir_all(&folder).await;
         }
+        drop(place);
         made?;
         Ok(id)
     }
@@ -417,6 +367,15 @@ impl Duck {
     }
 }
 
+/// Gives up the place of a database that is being made, also when the call that makes it is.
+struct Forget<'a>(&'a Duck, &'a Key, &'a Arc<Slot>);
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.0.forget(self.1, self.2);
+    }
+}
+
 /// Microseconds since 1970.
 pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -427,7 +386,7 @@ pub(super) fn now() -> i64 {
 }
 
 /// Length and SHA-256. Blocks.
-fn checksum(file: &Path) -> Result<(u64, String), Error> {
+pub(super) fn checksum(file: &Path) -> Result<(u64, String), Error> {
     let mut file = fs::File::open(file)?;
     let (mut digest, mut length) = (Sha256::new(), 0);
     let mut piece = vec![0; PIECE];

@@ -19,9 +19,10 @@ use super::{
     entered::Entered,
     error::{Error, invalid},
     limits::{MEMORY, NOTES, NOTES_BYTES, THREADS},
-    open::{Open, Settings, check_settings},
+    open::Open,
     registry::Meta,
     run::{On, run},
+    settings::{Settings, check_settings},
 };
 use crate::duckdb::names::{self, Key};
 
@@ -83,6 +84,7 @@ impl Duck {
             let bucket = names::bucket(tenant.slug(), &new.bucket)?;
             self.store()?.bucket_info(&bucket).await?;
         }
+        self.0.disk.check()?;
         let id = names::new_id();
         self.add(tenant, id.clone(), new, 0).await?;
         Ok(id)
@@ -185,15 +187,18 @@ impl Duck {
         open.set_closed();
         let until = Instant::now() + FORCE;
         while busy() > 0 && Instant::now() < until {
-            open.cancel_all("the database was deleted");
+            open.cancel_all(|| Error::Cancelled("the database was deleted"));
             self.0.transactions.end_all(&key);
             sleep(Duration::from_millis(10)).await;
         }
-        self.forget(&key);
+        let slot = self.0.slots.lock().get(&key).cloned();
+        if let Some(slot) = slot {
+            self.forget(&key, &slot);
+        }
         self.0.statements.forget_all(&key);
         let folder = open.folder.clone();
         let closing = spawn_blocking(move || {
-            drop(open);
+            open.shut(|| Error::Cancelled("the database was deleted"));
             fs::remove_dir_all(folder)
         });
         if let Err(error) = closing.await.map_err(Error::internal)? {
@@ -206,11 +211,6 @@ impl Duck {
             leases.release(&key.lease()).await;
         }
         Ok(())
-    }
-
-    /// Marks that the newest copy is not what the database is.
-    pub(in crate::duckdb) fn wrote(&self, entered: &Entered) {
-        entered.open().wrote();
     }
 
     /// Asks DuckDB for something.

@@ -36,6 +36,9 @@ pub(in crate::duckdb) enum Error {
     /// More than a message holds.
     #[error("the result is too large")]
     TooLarge,
+    /// Large results take all the memory that they may.
+    #[error("too many large results at a time")]
+    Crowded,
     #[error("too many calls")]
     Busy,
     #[error("{what}, which is the limit")]
@@ -49,6 +52,9 @@ pub(in crate::duckdb) enum Error {
     /// The database is with another replica, or on its way.
     #[error("{0}")]
     Elsewhere(&'static str),
+    /// Another replica may have the database by now, and what was done here is not in it.
+    #[error("the database was lost")]
+    Lost,
     #[error("the server stops")]
     Stopping,
     /// An engine that the service needs and was not given.

@@ -2,7 +2,6 @@
 //! meanwhile, under one of the few names that DuckDB may open there.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -19,10 +18,12 @@ use tokio::{
 
 use super::{
     Duck, Rows,
+    disk::Room,
     entered::Entered,
     error::{Error, invalid},
     limits::{FILE_BYTES, MAX_TIME, ROWS, TIME},
     open::Open,
+    options::{Kind, Options, read_options},
     param::Params,
     queries::{gather, in_transaction},
     run::{On, run},
@@ -36,9 +37,6 @@ use crate::{
 
 /// How often the length of a file is looked at that DuckDB writes.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// Longest text of an option, in bytes.
-const MAX_OPTION: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::duckdb) enum Format {
@@ -173,70 +171,6 @@ impl Format {
     }
 }
 
-pub(in crate::duckdb) type Options = BTreeMap<String, String>;
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Bool,
-    Number,
-    Text,
-    JsonFormat,
-    Compression,
-}
-
-fn read_options(
-    known: &[(&'static str, Kind)],
-    given: &Options,
-) -> Result<Vec<(&'static str, String)>, Error> {
-    let mut read = Vec::with_capacity(given.len());
-    for (name, value) in given {
-        let field = || format!("options.{name}");
-        let Some((known, kind)) = known.iter().find(|(known, _)| *known == name.as_str()) else {
-            let names: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            return Err(invalid(
-                field(),
-                format_args!("is no option of this format, which takes [{}]", names.join(", ")),
-            ));
-        };
-        let one_of = |all: &[&str]| {
-            let found = all.iter().find(|one| one.eq_ignore_ascii_case(value));
-            found
-                .map(|one| literal(one))
-                .ok_or_else(|| invalid(field(), format_args!("must be one of {}", all.join(", "))))
-        };
-        let sql = match kind {
-            Kind::Bool => match value.to_ascii_lowercase().as_str() {
-                "true" | "1" => "true".to_owned(),
-                "false" | "0" => "false".to_owned(),
-                _ => return Err(invalid(field(), "must be true or false")),
-            },
-            Kind::Number => match value.parse::<u32>() {
-                Ok(number) => number.to_string(),
-                Err(_) => return Err(invalid(field(), "must be a number from 0")),
-            },
-            Kind::Text if value.len() > MAX_OPTION || value.contains('\0') => {
-                return Err(invalid(
-                    field(),
-                    format_args!("may have {MAX_OPTION} bytes, none of them NUL"),
-                ));
-            }
-            Kind::Text => literal(value),
-            Kind::JsonFormat => one_of(&["auto", "array", "newline_delimited", "unstructured"])?,
-            Kind::Compression => one_of(&[
-                "snappy",
-                "zstd",
-                "gzip",
-                "lz4",
-                "lz4_raw",
-                "brotli",
-                "uncompressed",
-            ])?,
-        };
-        read.push((*known, sql));
-    }
-    Ok(read)
-}
-
 /// A file's name while a call has it. Dropped, the file is gone.
 struct Staged {
     open: Arc<Open>,
@@ -351,13 +285,14 @@ impl Duck {
         let statement = Statement::query("query", query)?;
         let sql = sql::with_file("query", &statement.text, &reader)?;
         self.fetch(object, &file).await?;
+        let results = self.0.threads.results.clone();
         let mut rows = run(
             &self.0.threads,
             entered,
             On::Own,
             left(began, MAX_TIME),
             move |connection| {
-                let rows = gather(connection, &sql, &Params::new(), ROWS);
+                let rows = gather(connection, &sql, &Params::new(), ROWS, &results);
                 drop(file);
                 rows
             },
@@ -380,6 +315,7 @@ impl Duck {
         let began = Instant::now();
         let query = Statement::query("query", query)?;
         let store = self.store()?;
+        self.0.disk.check()?;
         if let Err(error) = store.bucket_info(&object.bucket).await {
             return Err(object.absent(error.into()));
         }
@@ -447,7 +383,10 @@ impl Duck {
             by_name: format != Format::Csv,
             truncate: false,
         };
+        let disk = &self.0.disk;
+        let room = (announced > 0).then(|| disk.take(file.path(), announced));
         Ok(Upload {
+            room: room.transpose()?,
             to: tokio::fs::File::create(file.path()).await?,
             duck: self.clone(),
             entered: entered.clone(),
@@ -467,6 +406,8 @@ pub(in crate::duckdb) struct Upload {
     import: Import,
     file: Staged,
     to: tokio::fs::File,
+    /// For a file whose length was announced.
+    room: Option<Room>,
     announced: u64,
     received: u64,
     began: Instant,
@@ -480,6 +421,9 @@ impl Upload {
         }
         if self.received > FILE_BYTES {
             return Err(too_big("chunk"));
+        }
+        if self.room.is_none() {
+            self.duck.0.disk.check()?;
         }
         Ok(self.to.write_all(&chunk).await?)
     }

@@ -19,7 +19,27 @@ pub(super) const LEAST_MEMORY: u64 = 16 << 20;
 pub(in crate::duckdb) const THREADS: u64 = 2;
 
 /// Temporary files of an open database.
-pub(super) const TEMPORARY: &str = "4GiB";
+pub(super) const TEMPORARY: &str = "2GiB";
+
+/// A database whose holder has not given it back is taken by another when it was nobody's for so long.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// All files of this replica, in bytes: of databases, open or not, of copies on their way, of imports and exports, and
+/// temporary ones. The largest database has room for its copy. The pod's volume (`emptyDir` of its manifest) has 20 GiB:
+/// what more is written between two looks fits in.
+pub(super) const DISK: u64 = 16 << 30;
+
+/// When there is so much more, statements that write are stopped.
+pub(super) const OVERRUN: u64 = 1 << 30;
+
+/// When there is so much, folders go of which object storage has all.
+pub(super) const SPARE: u64 = DISK / 2;
+
+/// How often the files are looked at.
+pub(super) const LOOK: Duration = Duration::from_secs(2);
+
+/// How often folders that other replicas have replaced are looked for.
+pub(super) const SWEEP: Duration = Duration::from_secs(60);
 
 /// Statements that run at a time, of all tenants, each on a thread of its own. Others wait.
 pub(super) const RUNNING: usize = 64;
@@ -34,7 +54,7 @@ pub(super) const WAITING: usize = 256;
 pub(super) const DATABASES: usize = 100;
 
 /// A database of more than this takes no more rows, only deletions, in bytes.
-pub(super) const DATABASE_BYTES: u64 = 10 << 30;
+pub(super) const DATABASE_BYTES: u64 = 5 << 30;
 
 /// A file of an import or export, in bytes.
 pub(in crate::duckdb) const FILE_BYTES: u64 = 10 << 30;
@@ -47,6 +67,12 @@ pub(in crate::duckdb) const ROWS: usize = 10_000;
 
 /// Of a response in one message, in bytes: below the 100 MiB of a message.
 pub(super) const RESPONSE_BYTES: usize = 96 << 20;
+
+/// What results that are held whole take of memory together, in bytes. More are refused.
+pub(super) const RESULTS: usize = 1 << 30;
+
+/// Of each of them, what is not counted: as many as may run are no burden.
+pub(super) const RESULT_FREE: usize = 1 << 20;
 
 /// Of one piece of a stream, in bytes.
 pub(super) const PIECE_BYTES: usize = 1 << 20;

@@ -1,9 +1,11 @@
 //! Databases of all tenants over DuckDB in this process: opened on demand, closed when nobody uses them, held by one
 //! replica at a time. Knows nothing of gRPC.
 
+mod bring;
 mod catalog;
 mod copies;
 mod databases;
+mod disk;
 mod entered;
 mod error;
 mod files;
@@ -12,11 +14,14 @@ mod json;
 mod limits;
 mod nats;
 mod open;
+mod options;
 mod param;
 mod queries;
 mod registry;
+mod results;
 mod rows;
 mod run;
+mod settings;
 mod sql;
 mod transactions;
 
@@ -24,7 +29,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -48,10 +53,11 @@ pub(super) use self::{
     run::Pieces,
 };
 use self::{
+    disk::Disk,
     entered::Counters,
-    limits::{COUNTED, IDLE, OPEN, OPEN_OF_TENANT, OPENING, TICK},
+    limits::{COUNTED, GRACE, IDLE, LOOK, OPEN, OPEN_OF_TENANT, OPENING, SWEEP, TICK},
     nats::{Holder, Leases},
-    open::Open,
+    open::{Alive, Open, Shared},
     registry::{Local, Meta, Registry},
     run::Threads,
     transactions::{Statements, Transactions},
@@ -62,6 +68,12 @@ use crate::minio::Store;
 /// How long a call waits, several times, for a database that nobody uses any more.
 const MOMENT: Duration = Duration::from_millis(50);
 
+/// How often a call that comes while its database is closed begins anew.
+const TRIES: u32 = 5;
+
+/// How long what runs in a database may take to end before it is opened again: it was told to stop.
+const ENDING: Duration = Duration::from_secs(10);
+
 /// Clones are the same one.
 #[derive(Clone)]
 pub(super) struct Duck(Arc<Inner>);
@@ -70,9 +82,12 @@ pub(super) struct Inner {
     root: PathBuf,
     store: Option<Store>,
     registry: Registry,
-    leases: Option<Leases>,
+    leases: Option<Arc<Leases>>,
+    disk: Arc<Disk>,
     threads: Threads,
     slots: Mutex<HashMap<Key, Arc<Slot>>>,
+    /// What DuckDB has open, also what is no longer used but has not ended.
+    instances: Mutex<HashMap<Key, Weak<()>>>,
     /// What calls name, by tenant and name or id, of databases that are open.
     known: Mutex<HashMap<(String, String), Key>>,
     counters: Mutex<HashMap<String, Arc<Counters>>>,
@@ -113,17 +128,19 @@ impl Duck {
         let (registry, leases) = match nats {
             Some(endpoint) => {
                 let (bucket, leases) = nats::connect(endpoint)?;
-                (Registry::Shared(Box::new(bucket)), Some(leases))
+                (Registry::Shared(Box::new(bucket)), Some(Arc::new(leases)))
             }
             None => (Registry::Local(Local::new(root.clone())), None),
         };
         let duck = Self(Arc::new(Inner {
+            disk: Arc::new(Disk::new(root.clone())),
             root,
             store,
             registry,
             leases,
             threads: Threads::default(),
             slots: Mutex::default(),
+            instances: Mutex::default(),
             known: Mutex::default(),
             counters: Mutex::default(),
             transactions: Arc::default(),
@@ -131,14 +148,30 @@ impl Duck {
             stopping: AtomicBool::new(false),
             version,
         }));
-        let weak = Arc::downgrade(&duck.0);
-        tokio::spawn(async move {
-            while let Some(inner) = weak.upgrade() {
-                Duck(inner).tick().await;
-                tokio::time::sleep(TICK).await;
+        duck.every(TICK, |duck| async move { duck.tick().await });
+        duck.every(LOOK, |duck| async move { duck.look().await });
+        duck.every(SWEEP, |duck| async move { duck.sweep().await });
+        // Apart from all else: whatever that waits for, leases are renewed.
+        duck.every(TICK, |duck| async move {
+            if let Some(leases) = &duck.0.leases {
+                leases.renew().await;
             }
         });
         Ok(duck)
+    }
+
+    /// Does something again and again, as long as there is a service.
+    fn every<F>(&self, pause: Duration, work: impl Fn(Self) -> F + Send + 'static)
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let weak = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            while let Some(inner) = weak.upgrade() {
+                work(Self(inner)).await;
+                tokio::time::sleep(pause).await;
+            }
+        });
     }
 
     pub(super) fn version(&self) -> &str {
@@ -165,19 +198,36 @@ impl Duck {
         tenant: &Tenant,
         given: &str,
         gone: Option<Stale>,
-        holder: impl FnOnce() -> String,
+        holder: impl Fn() -> String,
     ) -> Result<Where, Error> {
         names::check_database(given)?;
-        if let Some(entered) = self.open_already(tenant, given) {
-            return Ok(Where::Here(entered));
+        for _ in 0..TRIES {
+            if let Some(entered) = self.open_already(tenant, given) {
+                return Ok(Where::Here(entered));
+            }
+            if let Some(found) = self.open_or_find(tenant, given, gone, &holder).await? {
+                return Ok(found);
+            }
         }
+        Err(Error::Elsewhere("the database was just closed; try again"))
+    }
+
+    /// Opens a database that is not open here, or says who has it. `None` if it was closed in the middle of that.
+    async fn open_or_find(
+        &self,
+        tenant: &Tenant,
+        given: &str,
+        gone: Option<Stale>,
+        holder: impl Fn() -> String,
+    ) -> Result<Option<Where>, Error> {
         let meta = self.0.registry.find(tenant.slug(), given).await?;
         let key = Key::new(tenant, &meta.id);
         if let Some(leases) = &self.0.leases {
             let revision = match leases.holder(&key.lease()).await? {
                 Holder::Us => None,
                 Holder::Other(_, revision) if gone.is_some_and(|gone| gone.0 == revision) => Some(revision),
-                Holder::Other(holder, revision) => return Ok(Where::With(holder, Stale(revision))),
+                Holder::Other(holder, revision) => return Ok(Some(Where::With(holder, Stale(revision)))),
+                Holder::Nobody if !self.is_given_back(leases, &key, &meta).await? => return Ok(None),
                 Holder::Nobody => Some(0),
             };
             if self.0.stopping.load(Relaxed) {
@@ -198,7 +248,38 @@ impl Duck {
         let opened = tokio::time::timeout(OPENING, opened)
             .await
             .map_err(|_| Error::TimedOut)?;
-        opened.map_err(Error::internal)?.map(Where::Here)
+        Ok(opened.map_err(Error::internal)??.map(Where::Here))
+    }
+
+    /// Whether a database that nobody holds may be taken. The replica that lost it while NATS was away, and has what no copy
+    /// has, takes it again as soon as it can: it has a moment to do so.
+    async fn is_given_back(&self, leases: &Leases, key: &Key, meta: &Meta) -> Result<bool, Error> {
+        if meta.epoch == 0 || meta.closed || self.had_last(key, meta).await {
+            return Ok(true);
+        }
+        tokio::time::sleep(GRACE).await;
+        Ok(matches!(leases.holder(&key.lease()).await?, Holder::Nobody))
+    }
+
+    /// Takes a database again that this replica lost with writes that no copy has, unless another has it.
+    async fn take_again(&self, key: Key) {
+        let Some(leases) = &self.0.leases else {
+            return;
+        };
+        while !self.0.stopping.load(Relaxed) {
+            match leases.take_again(&key.lease()).await {
+                Ok(true) => {
+                    let id = key.id.clone();
+                    if let Err(error) = self.open_now(key, &id).await {
+                        tracing::warn!(database = id, %error, "a database was taken again, and not opened");
+                    }
+                    return;
+                }
+                Ok(false) => return,
+                // NATS is still away.
+                Err(_) => tokio::time::sleep(TICK).await,
+            }
+        }
     }
 
     fn open_already(&self, tenant: &Tenant, given: &str) -> Option<Entered> {
@@ -211,12 +292,7 @@ impl Duck {
 
     /// An open database that is good to use.
     fn entered(&self, key: &Key) -> Option<Entered> {
-        if self
-            .0
-            .leases
-            .as_ref()
-            .is_some_and(|leases| !leases.is_held(&key.lease()))
-        {
+        if !self.is_held(key) {
             return None;
         }
         let slot = self.0.slots.lock().get(key).cloned()?;
@@ -225,18 +301,27 @@ impl Duck {
         good.then(|| Entered::new(open, self.counters(&key.slug)))
     }
 
-    async fn open_now(&self, key: Key, given: &str) -> Result<Entered, Error> {
+    async fn open_now(&self, key: Key, given: &str) -> Result<Option<Entered>, Error> {
         let slot = self.slot(&key).await?;
         let _turn = slot.turn.lock().await;
         let counters = self.counters(&key.slug);
         if let Some(entered) = self.entered(&key) {
             counters.hits.fetch_add(1, Relaxed);
-            return Ok(entered);
+            return Ok(Some(entered));
+        }
+        // Whoever had the turn before may have closed it, and given the lease back.
+        if !self.is_current(&key, &slot) {
+            return Ok(None);
+        }
+        if !self.is_held(&key) {
+            self.forget(&key, &slot);
+            return Ok(None);
         }
         counters.misses.fetch_add(1, Relaxed);
         // One that is broken goes first: a file is open once.
         let old = slot.open.lock().take();
-        drop_apart(old).await;
+        let broken = || Error::Broken("it failed on another statement".into());
+        shut_apart(old, broken).await;
         let opened = self.open_file(&key).await;
         let open = match opened {
             Ok((open, meta)) => {
@@ -247,7 +332,7 @@ impl Duck {
                 open
             }
             Err(error) => {
-                self.forget(&key);
+                self.forget(&key, &slot);
                 if let Some(leases) = &self.0.leases {
                     leases.release(&key.lease()).await;
                 }
@@ -255,18 +340,48 @@ impl Duck {
             }
         };
         *slot.open.lock() = Some(Arc::clone(&open));
-        Ok(Entered::new(open, counters))
+        Ok(Some(Entered::new(open, counters)))
+    }
+
+    /// Whether no other replica can have the database.
+    fn is_held(&self, key: &Key) -> bool {
+        let leases = self.0.leases.as_ref();
+        leases.is_none_or(|leases| leases.is_held(&key.lease()))
     }
 
     async fn open_file(&self, key: &Key) -> Result<(Arc<Open>, Meta), Error> {
         let meta = self.0.registry.find(&key.slug, &key.id).await?;
         let folder = key.folder(&self.0.root);
-        self.bring(key, &meta).await?;
+        let alive = self.alone(key).await?;
+        let unsaved = self.bring(key, &meta).await?;
         let (own, settings) = (key.clone(), meta.settings.clone());
-        let open = spawn_blocking(move || Open::at(own, folder, &settings))
+        let shared = Shared {
+            disk: Arc::clone(&self.0.disk),
+            leases: self.0.leases.clone(),
+        };
+        let open = spawn_blocking(move || Open::at(own, folder, &settings, shared, alive))
             .await
             .map_err(Error::internal)??;
+        if unsaved {
+            open.wrote();
+        }
         Ok((Arc::new(open), meta))
+    }
+
+    /// The right to open a database's file, once nothing has it open any more.
+    async fn alone(&self, key: &Key) -> Result<Alive, Error> {
+        let until = Instant::now() + ENDING;
+        loop {
+            match self.claim(key) {
+                Some(alive) => return Ok(alive),
+                None if Instant::now() > until => {
+                    return Err(Error::Elsewhere(
+                        "the database is opened anew when what ran in it has ended; try again",
+                    ));
+                }
+                None => tokio::time::sleep(MOMENT).await,
+            }
+        }
     }
 
     /// A place for a database, for which another is closed if need be.
@@ -309,47 +424,70 @@ impl Duck {
             return true;
         };
         let _turn = slot.turn.lock().await;
+        if !self.is_current(key, &slot) {
+            return true;
+        }
         let open = slot.open.lock().clone();
         if let Some(open) = open {
             // Ours and the slot's.
             if Arc::strong_count(&open) > 2 {
                 return false;
             }
-            if let Err(error) = self.save(&open).await {
+            let saved = self.save(&open).await;
+            if let Err(error) = &saved {
                 // It stays on the local disk; a lease that is kept keeps others from an older copy.
                 tracing::warn!(database = %key, %error, "a database could not be copied before it was closed");
                 if self.0.leases.is_some() && !open.is_closed() {
                     return false;
                 }
             }
+            let folder = open.folder.clone();
             drop(open);
             let taken = {
                 let mut open = slot.open.lock();
                 match open.as_ref() {
+                    // Somebody came meanwhile, and may have gone again.
                     Some(one) if Arc::strong_count(one) > 1 => return false,
+                    Some(one) if saved.is_ok() && one.unsaved().is_some() => return false,
                     _ => open.take(),
                 }
             };
-            drop_apart(taken).await;
+            if let Some(open) = taken {
+                let _ = spawn_blocking(move || drop(open)).await;
+            }
+            if saved.is_ok() {
+                self.note_saved(key, folder).await;
+            }
         }
-        self.forget(key);
-        if let Some(leases) = &self.0.leases {
+        if self.forget(key, &slot)
+            && let Some(leases) = &self.0.leases
+        {
             leases.release(&key.lease()).await;
         }
         true
     }
 
-    fn forget(&self, key: &Key) {
-        self.0.slots.lock().remove(key);
+    fn is_current(&self, key: &Key, slot: &Arc<Slot>) -> bool {
+        let slots = self.0.slots.lock();
+        slots.get(key).is_some_and(|now| Arc::ptr_eq(now, slot))
+    }
+
+    /// Gives up a database's place; false if it has another by now.
+    fn forget(&self, key: &Key, slot: &Arc<Slot>) -> bool {
+        {
+            let mut slots = self.0.slots.lock();
+            if !slots.get(key).is_some_and(|now| Arc::ptr_eq(now, slot)) {
+                return false;
+            }
+            slots.remove(key);
+        }
         self.0.known.lock().retain(|_, known| known != key);
         self.0.transactions.end_all(key);
+        true
     }
 
     /// What is to be done without a call.
     async fn tick(&self) {
-        if let Some(leases) = &self.0.leases {
-            leases.renew().await;
-        }
         let ended = self.0.transactions.sweep();
         if !ended.is_empty() {
             drop(spawn_blocking(move || drop(ended)));
@@ -359,21 +497,19 @@ impl Duck {
             let slots = self.0.slots.lock();
             slots
                 .iter()
-                .filter_map(|(key, slot)| Some((key.clone(), slot.open.lock().clone()?)))
+                .filter_map(|(key, slot)| Some((key.clone(), Arc::clone(slot), slot.open.lock().clone()?)))
                 .collect()
         };
-        for (key, open) in open {
-            let lost = self
-                .0
-                .leases
-                .as_ref()
-                .is_some_and(|leases| !leases.is_held(&key.lease()));
-            if lost {
+        for (key, slot, open) in open {
+            if !self.is_held(&key) {
                 tracing::warn!(database = %key, "the lease of a database was lost");
-                open.set_closed();
-                open.cancel_all("another replica has the database now; try again");
-                self.forget(&key);
-                drop_apart(Some(open)).await;
+                self.forget(&key, &slot);
+                let unsaved = open.unsaved().is_some();
+                shut_apart(Some(open), || Error::Lost).await;
+                if unsaved {
+                    let duck = self.clone();
+                    tokio::spawn(async move { duck.take_again(key).await });
+                }
                 continue;
             }
             let idle = open.used.lock().elapsed() > IDLE && self.0.transactions.count(&key) == 0;
@@ -386,6 +522,25 @@ impl Duck {
         }
     }
 
+    /// Stops what writes, where there is more on disk than there may be.
+    async fn look(&self) {
+        let disk = Arc::clone(&self.0.disk);
+        let Ok(grown) = spawn_blocking(move || disk.measure()).await else {
+            return;
+        };
+        let open: Vec<_> = {
+            let slots = self.0.slots.lock();
+            slots
+                .values()
+                .filter_map(|slot| slot.open.lock().clone())
+                .collect()
+        };
+        for open in open.iter().filter(|open| grown.contains(&open.folder)) {
+            tracing::warn!(database = %open.key, "what writes is stopped: the disk has what it may have");
+            open.cancel_all(disk::full);
+        }
+    }
+
     /// Gives all databases to the other replicas, each when nobody uses it any more. Ends when that is done.
     pub(super) async fn stop(&self) {
         self.0.stopping.store(true, Relaxed);
@@ -395,17 +550,15 @@ impl Duck {
             if keys.is_empty() || began.elapsed() > OPENING {
                 return;
             }
-            for key in keys {
-                self.close(&key).await;
-            }
-            tokio::time::sleep(TICK).await;
+            futures::future::join_all(keys.iter().map(|key| self.close(key))).await;
+            tokio::time::sleep(MOMENT).await;
         }
     }
 }
 
 /// Closing a database writes its file.
-async fn drop_apart(open: Option<Arc<Open>>) {
+async fn shut_apart(open: Option<Arc<Open>>, why: impl Fn() -> Error + Send + 'static) {
     if let Some(open) = open {
-        let _ = spawn_blocking(move || drop(open)).await;
+        let _ = spawn_blocking(move || open.shut(why)).await;
     }
 }

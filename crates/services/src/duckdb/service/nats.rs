@@ -28,8 +28,9 @@ const LEASES: &str = "isa-platform-duckdb-leases";
 /// How long NATS may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A lease that is not renewed ends after so long, by NATS' clock.
-const LEASE: Duration = Duration::from_secs(15);
+/// A lease that is not renewed ends after so long, by NATS' clock: another replica may then have the database, which is
+/// there for its callers within 15 s if its copy is small.
+const LEASE: Duration = Duration::from_secs(12);
 
 /// Its holder stops so long after it began to ask for it last: sooner, whatever the way of the answer took.
 const TRUSTED: Duration = Duration::from_secs(10);
@@ -59,6 +60,7 @@ pub(super) fn connect(endpoint: &Endpoint) -> Result<(Bucket, Leases), String> {
     let leases = Leases {
         bucket: Bucket::new(client.clone(), LEASES, LEASE),
         held: Mutex::default(),
+        us: Mutex::default(),
     };
     Ok((Bucket::new(client, DATABASES, Duration::ZERO), leases))
 }
@@ -158,6 +160,8 @@ async fn patiently<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T,
 pub(super) struct Leases {
     bucket: Bucket,
     held: Mutex<HashMap<String, Held>>,
+    /// As this process calls itself.
+    us: Mutex<Option<String>>,
 }
 
 #[derive(Clone)]
@@ -197,6 +201,7 @@ impl Leases {
     /// Takes the lease in place of `revision`, 0 for nobody's. False if another was faster.
     pub(super) async fn take(&self, key: &str, holder: String, revision: u64) -> Result<bool, Error> {
         let asked = Instant::now();
+        let holder = self.us.lock().get_or_insert(holder).clone();
         match self
             .bucket
             .put(key, holder.clone().into_bytes(), revision)
@@ -213,6 +218,18 @@ impl Leases {
                 Ok(true)
             }
             Change::Overtaken => Ok(false),
+        }
+    }
+
+    /// Takes a lease again that this process had, if nobody has it now. False if another has.
+    pub(super) async fn take_again(&self, key: &str) -> Result<bool, Error> {
+        let us = self.us.lock().clone().unwrap_or_default();
+        match self.holder(key).await? {
+            Holder::Us => Ok(true),
+            Holder::Nobody => self.take(key, us, 0).await,
+            // A renewal that arrived, and whose answer did not.
+            Holder::Other(holder, revision) if holder == us => self.take(key, us, revision).await,
+            Holder::Other(..) => Ok(false),
         }
     }
 

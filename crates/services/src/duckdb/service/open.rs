@@ -1,8 +1,9 @@
 //! An open database: DuckDB over one file, confined to it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     fs,
+    ops::Deref,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,9 +17,12 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{
-    error::{Error, invalid},
-    limits::{DATABASE_BYTES, FILES, LEAST_MEMORY, MEMORY, RUNNING_OF_DATABASE, TEMPORARY, THREADS},
+    disk::Disk,
+    error::Error,
+    limits::{DATABASE_BYTES, FILES, MEMORY, RUNNING_OF_DATABASE, TEMPORARY},
+    nats::Leases,
     run::Cancel,
+    settings::{Settings, memory, threads},
 };
 use crate::duckdb::names::{Key, literal};
 
@@ -26,14 +30,35 @@ use crate::duckdb::names::{Key, literal};
 const FILE: &str = "data.duckdb";
 const LOG: &str = "data.duckdb.wal";
 
-/// Settings that a tenant chose for a database.
-pub(in crate::duckdb) type Settings = BTreeMap<String, String>;
+/// Says that DuckDB has a file open, as long as a clone of it is kept.
+pub(super) type Alive = Arc<()>;
+
+/// A connection, with which the file stays open.
+pub(super) struct Session {
+    connection: Connection,
+    _alive: Alive,
+}
+
+impl Deref for Session {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+/// What an open database shares with the others.
+pub(super) struct Shared {
+    pub(super) disk: Arc<Disk>,
+    pub(super) leases: Option<Arc<Leases>>,
+}
 
 pub(super) struct Open {
     pub(super) key: Key,
     pub(super) folder: PathBuf,
-    /// All connections come of this one.
-    root: Mutex<Connection>,
+    pub(super) shared: Shared,
+    /// All connections come of this one. `None` when it is closed.
+    root: Mutex<Option<Session>>,
     /// Statements that may run at a time.
     pub(super) running: Arc<Semaphore>,
     /// Which of the files may be used by imports and exports; as many permits as there are names.
@@ -68,7 +93,13 @@ pub(super) struct Figures {
 
 impl Open {
     /// Opens the file in `folder`, and makes it if it is not there. Blocks.
-    pub(super) fn at(key: Key, folder: PathBuf, settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn at(
+        key: Key,
+        folder: PathBuf,
+        settings: &Settings,
+        shared: Shared,
+        alive: Alive,
+    ) -> Result<Self, Error> {
         let temporary = folder.join("tmp");
         let stage = folder.join("stage");
         for path in [&temporary, &stage] {
@@ -99,7 +130,11 @@ impl Open {
         Ok(Self {
             key,
             folder,
-            root: Mutex::new(root),
+            shared,
+            root: Mutex::new(Some(Session {
+                connection: root,
+                _alive: alive,
+            })),
             running: Arc::new(Semaphore::new(RUNNING_OF_DATABASE)),
             files: Arc::new(Semaphore::new(FILES)),
             free: Mutex::new((0..FILES).collect()),
@@ -119,8 +154,28 @@ impl Open {
     }
 
     /// A connection of its own. Blocks, shortly.
-    pub(super) fn connect(&self) -> Result<Connection, Error> {
-        Ok(self.root.lock().try_clone()?)
+    pub(super) fn connect(&self) -> Result<Session, Error> {
+        let root = self.root.lock();
+        let root = root
+            .as_ref()
+            .ok_or(Error::Elsewhere("the database was just closed; try again"))?;
+        Ok(Session {
+            connection: root.connection.try_clone()?,
+            _alive: Arc::clone(&root._alive),
+        })
+    }
+
+    /// Stops what runs. The file is closed when that has ended, whoever still keeps this. Blocks.
+    pub(super) fn shut(&self, why: impl Fn() -> Error) {
+        self.set_closed();
+        self.cancel_all(why);
+        drop(self.root.lock().take());
+    }
+
+    /// Whether what is written now is written to the newest file that there is.
+    pub(super) fn is_held(&self) -> bool {
+        let leases = self.shared.leases.as_ref();
+        !self.is_closed() && leases.is_none_or(|leases| leases.is_held(&self.key.lease()))
     }
 
     pub(super) fn touch(&self) {
@@ -194,6 +249,7 @@ impl Open {
 
     /// Fails for what makes the database larger while it is as large as it may be.
     pub(super) fn check_room(&self) -> Result<(), Error> {
+        self.shared.disk.check()?;
         if self.full.load(Relaxed) {
             return Err(Error::Exhausted(format!(
                 "the database has the {} GiB that it may have; delete rows or tables first",
@@ -227,9 +283,9 @@ impl Open {
     }
 
     /// Stops what runs.
-    pub(super) fn cancel_all(&self, why: &'static str) {
+    pub(super) fn cancel_all(&self, why: impl Fn() -> Error) {
         for cancel in self.cancels.lock().values() {
-            cancel.fire(Error::Cancelled(why));
+            cancel.fire(why());
         }
     }
 
@@ -335,135 +391,27 @@ fn sql_path(path: &Path) -> String {
     literal(&path.to_string_lossy())
 }
 
-/// Refuses settings that a tenant may not choose.
-pub(in crate::duckdb) fn check_settings(settings: &Settings) -> Result<(), Error> {
-    for (name, value) in settings {
-        let field = || format!("config.{name}");
-        let good = match name.as_str() {
-            "memory_limit" => {
-                memory(settings)?;
-                true
-            }
-            "threads" => {
-                threads(settings)?;
-                true
-            }
-            "default_order" => matches!(value.to_ascii_uppercase().as_str(), "ASC" | "DESC"),
-            "default_null_order" => matches!(
-                value.to_ascii_uppercase().as_str(),
-                "NULLS_FIRST"
-                    | "NULLS_LAST"
-                    | "NULLS_FIRST_ON_ASC_LAST_ON_DESC"
-                    | "NULLS_LAST_ON_ASC_FIRST_ON_DESC"
-            ),
-            "TimeZone" => {
-                let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"_/+-".contains(&byte);
-                (1..=64).contains(&value.len()) && value.bytes().all(letter)
-            }
-            _ => {
-                return Err(invalid(
-                    field(),
-                    "is no setting that can be chosen; memory_limit, threads, default_order, default_null_order and TimeZone are",
-                ));
-            }
-        };
-        if !good {
-            return Err(invalid(field(), "has a value that the setting does not take"));
-        }
-    }
-    Ok(())
-}
-
-fn threads(settings: &Settings) -> Result<u64, Error> {
-    let Some(given) = settings.get("threads") else {
-        return Ok(THREADS);
-    };
-    let threads = given
-        .parse()
-        .ok()
-        .filter(|threads| (1..=THREADS).contains(threads));
-    threads.ok_or_else(|| invalid("config.threads", format_args!("must be 1 to {THREADS}")))
-}
-
-fn memory(settings: &Settings) -> Result<u64, Error> {
-    let Some(given) = settings.get("memory_limit") else {
-        return Ok(MEMORY);
-    };
-    let given = given.trim();
-    let digits = given.find(|c: char| !c.is_ascii_digit()).unwrap_or(given.len());
-    let unit: Option<u64> = match given[digits..].trim().to_ascii_lowercase().as_str() {
-        "kb" => Some(1000),
-        "kib" => Some(1 << 10),
-        "mb" => Some(1_000_000),
-        "mib" => Some(1 << 20),
-        "" | "b" => Some(1),
-        _ => None,
-    };
-    let bytes = given[..digits]
-        .parse::<u64>()
-        .ok()
-        .zip(unit)
-        .and_then(|(number, unit)| number.checked_mul(unit));
-    bytes
-        .filter(|bytes| (LEAST_MEMORY..=MEMORY).contains(bytes))
-        .ok_or_else(|| {
-            invalid(
-                "config.memory_limit",
-                format_args!(
-                    "must be {} to {}, such as `64MB`",
-                    mebibytes(LEAST_MEMORY),
-                    mebibytes(MEMORY)
-                ),
-            )
-        })
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{}MiB", bytes >> 20)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn settings(name: &str, value: &str) -> Settings {
-        Settings::from([(name.to_owned(), value.to_owned())])
-    }
-
-    #[test]
-    fn settings_are_few_and_bounded() {
-        for (name, value) in [
-            ("memory_limit", "64MB"),
-            ("memory_limit", "128 MiB"),
-            ("threads", "1"),
-            ("default_order", "desc"),
-            ("default_null_order", "nulls_first"),
-            ("TimeZone", "Europe/Berlin"),
-        ] {
-            check_settings(&settings(name, value)).unwrap();
-        }
-        for (name, value) in [
-            ("memory_limit", "10GB"),
-            ("memory_limit", "1KB"),
-            ("memory_limit", "80%"),
-            ("threads", "0"),
-            ("threads", "64"),
-            ("threads", "x"),
-            ("default_order", "'; drop"),
-            ("TimeZone", "'"),
-            ("enable_external_access", "true"),
-            ("memory_Limit", "64MB"),
-        ] {
-            assert!(check_settings(&settings(name, value)).is_err(), "{name} {value}");
-        }
-    }
 
     fn open(folder: &Path) -> Open {
         let key = Key {
             slug: "s".into(),
             id: "d".into(),
         };
-        Open::at(key, folder.to_owned(), &Settings::default()).unwrap()
+        let shared = Shared {
+            disk: Arc::new(Disk::new(folder.to_owned())),
+            leases: None,
+        };
+        Open::at(
+            key,
+            folder.to_owned(),
+            &Settings::default(),
+            shared,
+            Alive::default(),
+        )
+        .unwrap()
     }
 
     #[test]

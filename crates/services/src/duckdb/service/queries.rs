@@ -23,6 +23,7 @@ use super::{
     error::{Error, invalid},
     limits::{BATCH, MAX_TIME, PIECE_BYTES, RESPONSE_BYTES, TIME},
     param::{self, Params},
+    results::{Held, Results},
     rows::{Cell, Head, rows},
     run::{On, Pieces, Sink, run, stream},
     sql::{Kind, Statement},
@@ -46,6 +47,8 @@ pub(in crate::duckdb) struct Rows {
     pub(in crate::duckdb) head: Head,
     pub(in crate::duckdb) rows: Vec<Vec<Cell>>,
     pub(in crate::duckdb) time: Duration,
+    /// To be kept until they are sent.
+    pub(in crate::duckdb) held: Held,
 }
 
 /// Some rows of a result.
@@ -128,9 +131,10 @@ impl Duck {
     ) -> Result<Rows, Error> {
         let (statement, on) = self.resolve(entered, "query", &query).await?;
         let (sql, params) = (statement.text.clone(), query.params.clone());
+        let results = self.0.threads.results.clone();
         let began = Instant::now();
         let result = run(&self.0.threads, entered, on, query.limit, move |connection| {
-            gather(connection, &sql, &params, most)
+            gather(connection, &sql, &params, most, &results)
         })
         .await;
         Self::note_write(entered, &statement, &query);
@@ -149,10 +153,10 @@ impl Duck {
         let sql = format!("EXPLAIN {}", statement.text);
         // What itself explains is not run by another EXPLAIN either.
         let statement = Statement::read("query", &sql)?;
-        let params = query.params;
+        let (params, results) = (query.params, self.0.threads.results.clone());
         let began = Instant::now();
         let rows = run(&self.0.threads, entered, on, query.limit, move |connection| {
-            gather(connection, &statement.text, &params, 100)
+            gather(connection, &statement.text, &params, 100, &results)
         })
         .await?;
         let last = rows.rows.into_iter().filter_map(|mut row| match row.pop() {
@@ -386,11 +390,13 @@ pub(super) fn gather(
     sql: &str,
     params: &Params,
     most: usize,
+    results: &Results,
 ) -> Result<Rows, Error> {
     let statement = executed(connection, sql, params)?;
     let head = Head::of(&statement)?;
     let mut found = Vec::new();
-    let mut size = head.size();
+    let (mut size, mut memory) = (head.size(), 0);
+    let mut held = Held::default();
     while found.len() < most
         && let Some(batch) = statement.step()?
     {
@@ -400,6 +406,8 @@ pub(super) fn gather(
             if size > RESPONSE_BYTES {
                 return Err(Error::TooLarge);
             }
+            memory += row.iter().map(Cell::memory).sum::<usize>();
+            results.grow(&mut held, memory)?;
             found.push(row);
         }
     }
@@ -407,6 +415,7 @@ pub(super) fn gather(
         head,
         rows: found,
         time: Duration::ZERO,
+        held,
     })
 }
 

@@ -16,7 +16,7 @@ use super::{
     error::Error,
     limits::DATABASES,
     nats::{Bucket, Change},
-    open::Settings,
+    settings::Settings,
 };
 use crate::duckdb::names;
 
@@ -43,6 +43,8 @@ pub(in crate::duckdb) struct Meta {
     pub(in crate::duckdb) settings: Settings,
     /// Grows each time a replica begins to hold the database: whose file has the newest is the newest.
     pub(in crate::duckdb) epoch: u64,
+    /// The replica that held it last gave it back, with a copy of all.
+    pub(in crate::duckdb) closed: bool,
     pub(in crate::duckdb) copy: Option<CopyNote>,
     /// As they were when the database was last copied or closed.
     pub(in crate::duckdb) tables: u64,
@@ -58,6 +60,8 @@ pub(in crate::duckdb) struct CopyNote {
     pub(in crate::duckdb) sha256: String,
     /// Counts the copies.
     pub(in crate::duckdb) number: u64,
+    /// In which it was made.
+    pub(in crate::duckdb) epoch: u64,
 }
 
 pub(super) enum Registry {

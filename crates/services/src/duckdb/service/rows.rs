@@ -40,6 +40,11 @@ impl Cell {
             _ => 0,
         }
     }
+
+    /// About what it takes of memory until it is sent, in bytes: as a value, as a field of a message, and in its bytes.
+    pub(super) fn memory(&self) -> usize {
+        2 * self.size() + 72
+    }
 }
 
 /// The columns of a result.

@@ -8,15 +8,19 @@ use std::{
 use duckdb::{Connection, InterruptHandle};
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::{JoinHandle, spawn_blocking},
-    time::{sleep, timeout_at},
+    time::{sleep, sleep_until, timeout_at},
 };
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
     Error,
     entered::Entered,
     limits::{PIECES, RUNNING, WAITING},
+    open::Open,
+    results::Results,
     transactions::InTransaction,
 };
 
@@ -28,6 +32,7 @@ const STOPPING: Duration = Duration::from_secs(5);
 
 /// Threads for all databases.
 pub(super) struct Threads {
+    pub(super) results: Results,
     running: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
@@ -35,6 +40,7 @@ pub(super) struct Threads {
 impl Default for Threads {
     fn default() -> Self {
         Self {
+            results: Results::default(),
             running: Arc::new(Semaphore::new(RUNNING)),
             waiting: Arc::new(Semaphore::new(WAITING)),
         }
@@ -43,7 +49,11 @@ impl Default for Threads {
 
 /// By which work is told to stop.
 #[derive(Default)]
-pub(super) struct Cancel(Mutex<State>);
+pub(super) struct Cancel {
+    state: Mutex<State>,
+    /// For work that waits for its reader, whom DuckDB's own interruption does not reach.
+    told: CancellationToken,
+}
 
 #[derive(Default)]
 struct State {
@@ -58,14 +68,15 @@ impl Cancel {
     /// Stops the work. The first reason counts.
     pub(super) fn fire(self: &Arc<Self>, why: Error) {
         {
-            let mut state = self.0.lock();
+            let mut state = self.state.lock();
             if state.done || state.told {
                 return;
             }
             state.told = true;
             state.why = Some(why);
         }
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        self.told.cancel();
+        let Ok(runtime) = Handle::try_current() else {
             return;
         };
         let cancel = Arc::clone(self);
@@ -78,7 +89,7 @@ impl Cancel {
 
     /// False when there is nothing to stop any more.
     fn interrupt(&self) -> bool {
-        let state = self.0.lock();
+        let state = self.state.lock();
         if state.done {
             return false;
         }
@@ -90,11 +101,11 @@ impl Cancel {
 
     /// Whether the work was told to stop.
     pub(super) fn is_told(&self) -> bool {
-        self.0.lock().told
+        self.state.lock().told
     }
 
     fn begin(&self, handle: Arc<InterruptHandle>) -> Result<(), Error> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.told {
             return Err(state
                 .why
@@ -107,7 +118,7 @@ impl Cancel {
 
     /// The reason, if it was told to stop.
     fn end(&self) -> Option<Error> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.done = true;
         state.handle = None;
         state.why.take()
@@ -115,16 +126,32 @@ impl Cancel {
 }
 
 /// Stops the work when the call is dropped.
-pub(super) struct Leash {
-    cancel: Arc<Cancel>,
-    entered: Entered,
-    number: u64,
-}
+pub(super) struct Leash(Arc<Cancel>);
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        self.entered.open().unregister(self.number);
-        self.cancel.fire(Error::Cancelled("the call was given up"));
+        self.0.fire(Error::Cancelled("the call was given up"));
+    }
+}
+
+/// Work as the database knows it, until it has ended.
+struct Registered {
+    open: Arc<Open>,
+    number: u64,
+}
+
+impl Registered {
+    fn new(open: &Arc<Open>, cancel: &Arc<Cancel>) -> Self {
+        Self {
+            open: Arc::clone(open),
+            number: open.register(cancel),
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.open.unregister(self.number);
     }
 }
 
@@ -156,15 +183,11 @@ where
     let until = tokio::time::Instant::now() + limit;
     let permits = permits(threads, entered, until).await?;
     let cancel = Arc::new(Cancel::default());
-    let number = entered.open().register(&cancel);
-    let leash = Leash {
-        cancel: Arc::clone(&cancel),
-        entered: entered.clone(),
-        number,
-    };
+    let registered = Registered::new(entered.open(), &cancel);
+    let leash = Leash(Arc::clone(&cancel));
     let entered = entered.clone();
     let work = spawn_blocking(move || {
-        let _permits = permits;
+        let (_permits, _registered) = (permits, registered);
         let began = Instant::now();
         let result = on_connection(&entered, on, &cancel, work);
         entered.count(began.elapsed());
@@ -174,6 +197,10 @@ where
         };
         if let Err(Error::Broken(_)) = &result {
             entered.open().set_broken();
+        }
+        // What was written where another replica may have the database now is not acknowledged.
+        if result.is_ok() && !entered.open().is_held() {
+            return Err(Error::Lost);
         }
         result
     });
@@ -256,7 +283,7 @@ where
     let ended = match timeout_at(until, &mut work).await {
         Ok(ended) => ended,
         Err(_) => {
-            leash.cancel.fire(Error::TimedOut);
+            leash.0.fire(Error::TimedOut);
             let last = tokio::time::Instant::now() + STOPPING;
             match timeout_at(last, &mut work).await {
                 Ok(ended) => ended,
@@ -269,23 +296,34 @@ where
 
 /// Where work puts its pieces.
 pub(super) struct Sink<P> {
-    pieces: mpsc::Sender<Result<P, Error>>,
+    pieces: mpsc::Sender<P>,
+    cancel: Arc<Cancel>,
 }
 
-impl<P> Sink<P> {
-    /// Waits for the reader; fails when it is gone. Blocks.
+impl<P: Send> Sink<P> {
+    /// Waits for the reader; fails when it is gone, or the work was told to stop meanwhile. Blocks.
     pub(super) fn send(&self, piece: P) -> Result<(), Error> {
-        self.pieces
-            .blocking_send(Ok(piece))
-            .map_err(|_| Error::Cancelled("the reader is gone"))
+        let sending = async {
+            tokio::select! {
+                sent = self.pieces.send(piece) => sent.is_ok(),
+                () = self.cancel.told.cancelled() => false,
+            }
+        };
+        if Handle::current().block_on(sending) {
+            Ok(())
+        } else {
+            Err(Error::Cancelled("the reader is gone"))
+        }
     }
 }
 
 /// Pieces that come of work. Dropped, it stops the work.
 pub(in crate::duckdb) struct Pieces<P> {
-    pieces: mpsc::Receiver<Result<P, Error>>,
-    leash: Leash,
-    until: tokio::time::Instant,
+    pieces: mpsc::Receiver<P>,
+    work: JoinHandle<Result<(), Error>>,
+    _leash: Leash,
+    /// Stops the work at the end of its time, also while nobody reads.
+    _timer: AbortOnDropHandle<()>,
     ended: bool,
 }
 
@@ -295,18 +333,13 @@ impl<P> Pieces<P> {
         if self.ended {
             return Ok(None);
         }
-        let next = timeout_at(self.until, self.pieces.recv()).await;
-        let piece = match next {
-            Ok(Some(Ok(piece))) => return Ok(Some(piece)),
-            Ok(None) => Ok(None),
-            Ok(Some(Err(error))) => Err(error),
-            Err(_) => {
-                self.leash.cancel.fire(Error::TimedOut);
-                Err(Error::TimedOut)
-            }
-        };
+        if let Some(piece) = self.pieces.recv().await {
+            return Ok(Some(piece));
+        }
         self.ended = true;
-        piece
+        // Only who did the work knows whether this is all.
+        (&mut self.work).await.map_err(Error::internal)??;
+        Ok(None)
     }
 }
 
@@ -324,48 +357,27 @@ where
 {
     let (sender, pieces) = mpsc::channel(PIECES);
     let begun = begin(threads, entered, on, limit, move |connection, cancel| {
-        let sink = Sink { pieces: sender };
-        let result = work(connection, &sink);
-        if let Err(error) = result {
-            // Of what was stopped, the reason is known to who stopped it.
-            if !cancel.is_told() {
-                if let Error::Broken(why) = &error {
-                    let _ = sink.pieces.blocking_send(Err(Error::Broken(why.clone())));
-                    return Err(error);
-                }
-                let _ = sink.pieces.blocking_send(Err(error));
-                return Ok(());
-            }
-            let _ = sink.pieces.blocking_send(Err(cancel.reason()));
-        }
-        Ok(())
+        let sink = Sink {
+            pieces: sender,
+            cancel: Arc::clone(cancel),
+        };
+        work(connection, &sink)
     })
     .await?;
     let Begun { work, leash, until } = begun;
+    let cancel = Arc::clone(&leash.0);
+    let timer = tokio::spawn(async move {
+        sleep_until(until).await;
+        cancel.fire(Error::TimedOut);
+    });
     let mut pieces = Pieces {
         pieces,
-        leash,
-        until,
+        work,
+        _leash: leash,
+        _timer: AbortOnDropHandle::new(timer),
         ended: false,
     };
-    match pieces.next().await? {
-        Some(first) => Ok((first, pieces)),
-        // It ended without a word: it panicked, or could not begin.
-        None => match work.await {
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(())) => Err(Error::internal("work that gave nothing")),
-            Err(error) => Err(Error::internal(error)),
-        },
-    }
-}
-
-impl Cancel {
-    /// Why it was told to stop, taken once.
-    fn reason(&self) -> Error {
-        self.0
-            .lock()
-            .why
-            .take()
-            .unwrap_or(Error::Cancelled("the statement was stopped"))
-    }
+    let first = pieces.next().await?;
+    let first = first.ok_or_else(|| Error::internal("work that gave nothing"))?;
+    Ok((first, pieces))
 }

@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use duckdb::Connection;
 use isa_server::StatefulId;
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
@@ -18,6 +17,7 @@ use super::{
         STATEMENT_IDLE, STATEMENTS, STATEMENTS_OF_TENANT, TRANSACTION_IDLE, TRANSACTION_LIFE, TRANSACTIONS,
         TRANSACTIONS_OF_TENANT,
     },
+    open::Session,
     run::Cancel,
 };
 use crate::duckdb::names::Key;
@@ -29,7 +29,7 @@ pub(super) struct Transactions(Mutex<HashMap<StatefulId, Arc<Held>>>);
 struct Held {
     entered: Entered,
     /// Calls take it one after another. `None` while a call uses it, before it has begun, and once it has ended.
-    connection: Arc<Turn<Option<Connection>>>,
+    connection: Arc<Turn<Option<Session>>>,
     began: Instant,
     used: Mutex<Instant>,
     /// Whether it wrote: only then is there something to copy after its commit.
@@ -100,7 +100,7 @@ impl Transactions {
     }
 
     /// Ends those whose time is over. Returns what is to be dropped where it may block.
-    pub(super) fn sweep(&self) -> Vec<Connection> {
+    pub(super) fn sweep(&self) -> Vec<Session> {
         let mut over = Vec::new();
         self.0.lock().retain(|_, held| {
             let idle =
@@ -151,7 +151,7 @@ pub(super) struct Reserved {
 
 impl Reserved {
     /// It has begun on this connection.
-    pub(super) fn fill(mut self, connection: Connection) -> Result<(), Error> {
+    pub(super) fn fill(mut self, connection: Session) -> Result<(), Error> {
         let held = self.id.and_then(|id| self.all.0.lock().get(&id).cloned());
         let held = held.ok_or_else(ended)?;
         *held
@@ -176,16 +176,16 @@ pub(super) struct InTransaction {
     all: Arc<Transactions>,
     id: StatefulId,
     held: Arc<Held>,
-    connection: OwnedMutexGuard<Option<Connection>>,
+    connection: OwnedMutexGuard<Option<Session>>,
     kept: bool,
 }
 
 impl InTransaction {
-    pub(super) fn take(&mut self) -> Result<Connection, Error> {
+    pub(super) fn take(&mut self) -> Result<Session, Error> {
         self.connection.take().ok_or_else(ended)
     }
 
-    pub(super) fn put_back(mut self, connection: Connection) {
+    pub(super) fn put_back(mut self, connection: Session) {
         *self.connection = Some(connection);
         *self.held.used.lock() = Instant::now();
         self.kept = true;
