@@ -443,3 +443,27 @@ async fn nothing_waits_for_an_index_that_is_being_built() {
     assert_eq!(entries(storage.path(), "collections"), 1);
     assert_eq!(count(&client, "deleted").await, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_replaced_does_not_come_back() {
+    let storage = tempfile::tempdir().unwrap();
+    let server = Server::start(storage.path());
+    let client = server.client(None);
+    create(&server, "small").await;
+    let snapshot = client.create_snapshot("small").await.unwrap();
+    let name = snapshot.snapshot_description.unwrap().name;
+    busy_collection(&server, "large").await;
+    let location = format!("file://{}/snapshots/small/{name}", storage.path().display());
+    let recover = reqwest::Client::new().put(server.url("/collections/large/snapshots/recover"));
+    send(recover, json!({ "location": location })).await;
+    assert_eq!(count(&client, "large").await, 0);
+    let left = entries(storage.path(), "collections");
+    assert_eq!(left, 3, "the files of an index that is being built");
+    // Its files outlive the one that took its place.
+    client.delete_collection("large").await.unwrap();
+    server.kill();
+    let server = Server::start(storage.path());
+    assert!(!server.client(None).collection_exists("large").await.unwrap());
+    assert_eq!(entries(storage.path(), "collections"), 1);
+    assert_eq!(entries(storage.path(), "staging"), 0);
+}

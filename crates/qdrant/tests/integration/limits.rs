@@ -1,5 +1,7 @@
 //! What is refused, and what is bounded.
 
+use std::time::{Duration, Instant};
+
 use qdrant_client::{
     Qdrant, QdrantError,
     config::CompressionEncoding,
@@ -177,6 +179,48 @@ async fn more_collections_are_used_at_once_than_may_be_open() {
         .find_map(|line| line.strip_prefix("open_shards "))
         .unwrap();
     assert!(open.parse::<u64>().unwrap() <= 2, "{open} shards are open");
+}
+
+/// What the service asks every other second: two seconds without an answer are an engine that is down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_does_not_hold_up_the_probe() {
+    const COLLECTIONS: usize = 40;
+    let storage = tempfile::tempdir().unwrap();
+    let server = Server::start(storage.path());
+    let mut crowd = tokio::task::JoinSet::new();
+    for i in 0..COLLECTIONS {
+        let client = server.client(None);
+        crowd.spawn(async move {
+            let vectors = VectorParamsBuilder::new(2, Distance::Dot);
+            let name = format!("c{i}");
+            let create = CreateCollectionBuilder::new(&name).vectors_config(vectors);
+            client.create_collection(create).await.unwrap();
+            client.create_snapshot(&name).await.unwrap();
+            client.delete_collection(&name).await.unwrap();
+        });
+    }
+    let client = server.client(None);
+    let mut asked = 0;
+    loop {
+        let start = Instant::now();
+        client.collection_exists("none").await.unwrap();
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(2), "the probe took {took:?}");
+        asked += 1;
+        if crowd.is_empty() {
+            break;
+        }
+        let pause = tokio::time::sleep(Duration::from_millis(20));
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                Some(done) = crowd.join_next() => done.unwrap(),
+            }
+        }
+    }
+    assert!(asked > 10, "only {asked} probes beside the crowd");
+    assert!(client.list_collections().await.unwrap().collections.is_empty());
 }
 
 pub(crate) async fn create(server: &Server, name: &str) {

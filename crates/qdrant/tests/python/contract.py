@@ -40,6 +40,8 @@ def payload(i):
         "empty": [],
         "unicode": "żółć 漢字 🦀",
         "large": 2**53 + i,
+        # Of as many digits as a double has: none may be lost, on the way or on the disk.
+        "double": math.pi * 10.0 ** (i % 40 - 20) * (i + 1 / 3),
     }
     if i % 6 == 0:
         result["rare"] = i
@@ -122,8 +124,8 @@ def plain(c):
         done = c.upsert("plain", points=points, wait=wait)
         same(done.status, m.UpdateStatus.COMPLETED)
     same(c.count("plain").count, COUNT)
-    for i in (0, 1, 17):
-        same(c.retrieve("plain", [point_id(i)])[0].payload, payload(i))
+    everything = c.retrieve("plain", [point_id(i) for i in range(COUNT)])
+    same({p.id: p.payload for p in everything}, {point_id(i): payload(i) for i in range(COUNT)})
     same(c.retrieve("plain", [point_id(1)], with_payload=False)[0].payload in (None, {}), True)
     same(c.retrieve("plain", [9999, point_id(2), point_id(4)])[0].id, point_id(2))
 

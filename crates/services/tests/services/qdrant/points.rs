@@ -31,6 +31,8 @@ async fn points_come_back_as_they_were_written() {
     let payload = json!({
         "whole": 7, "negative": -7, "part": 0.25, "large": 1e300, "exact": 9_007_199_254_740_991_i64,
         "text": "größer 🦀", "empty": "", "yes": true, "nothing": null,
+        // To the last bit, though the engine keeps them as text.
+        "digits": [11.786_102_294_921_875, -0.1, f64::MAX, f64::MIN_POSITIVE, 8.988_465_674_311_58e307, 1.0 / 3.0],
         "list": [1, "two", [3.5], {}], "object": {"a": {"b": [null, false]}},
     });
     let mut by_uuid = point(0, &[0.5, 0.25], json!({}));
