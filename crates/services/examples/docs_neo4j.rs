@@ -5,10 +5,12 @@ use isa_proto::{
     neo4j::{MergeNodeRequest, neo4j_service_client::Neo4jServiceClient},
     prost_types::{Struct, Value, value::Kind},
 };
+use tonic::transport::Channel;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut client = Neo4jServiceClient::connect(address()).await?;
+    let channel = Channel::from_static(address()).connect().await?;
+    let mut client = Neo4jServiceClient::new(channel);
     let name = Value {
         kind: Some(Kind::StringValue("Ulm".into())),
     };
