@@ -66,6 +66,12 @@ fn is_behind(note: Option<Note>, meta: &Meta) -> bool {
     }
 }
 
+/// Whether there is a file that this replica cannot have: an empty one in its place would look like a loss of everything.
+/// With copies, a database that has none has nothing that was promised to be kept.
+fn is_out_of_reach(note: Option<Note>, meta: &Meta, copies: bool) -> bool {
+    !copies && note.is_none() && meta.epoch > 0
+}
+
 /// Why a folder can go.
 #[derive(Debug, PartialEq, Eq)]
 enum Spare {
@@ -103,6 +109,14 @@ impl Duck {
             Ok::<_, Error>(Note::read(&at).filter(|_| there))
         };
         let note = spawn_blocking(look).await.map_err(Error::internal)??;
+        // Without leases the registry counts nothing, and this is the only process that has databases.
+        if is_out_of_reach(note, meta, self.0.store.is_some()) {
+            return Err(Error::Precondition(
+                "the database is a file on the disk of another replica, or of one that is lost, and without object storage there \
+                 are no copies: set engines.minio.url where it runs"
+                    .into(),
+            ));
+        }
         match &meta.copy {
             Some(copy) if is_behind(note, meta) => {
                 let bucket = names::bucket(&key.slug, &meta.bucket)?;
@@ -338,6 +352,22 @@ mod tests {
         assert!(is_behind(None, &meta(Some(1))));
         assert_eq!(spare(None, Some(&meta(Some(1)))), Some(Spare::Useless));
         assert_eq!(spare(note(1, false), None), Some(Spare::Useless));
+    }
+
+    #[test]
+    fn nobody_begins_a_database_anew_whose_file_is_elsewhere() {
+        let opened = Meta {
+            epoch: 1,
+            ..Meta::default()
+        };
+        let note = Some(Note {
+            epoch: 1,
+            saved: false,
+        });
+        assert!(is_out_of_reach(None, &opened, false));
+        assert!(!is_out_of_reach(note, &opened, false));
+        assert!(!is_out_of_reach(None, &opened, true));
+        assert!(!is_out_of_reach(None, &meta(None), false), "nobody had it yet");
     }
 
     #[test]
