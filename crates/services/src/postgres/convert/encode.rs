@@ -189,7 +189,9 @@ fn write_array(list: &ListValue, element: &Type, depth: usize, out: &mut String)
             _ => {
                 let mut text = String::new();
                 match &value.kind {
-                    Some(Kind::StringValue(string)) if is_json => text.push_str(string),
+                    Some(Kind::StringValue(json)) if is_json => {
+                        text.push_str(&string(json).map_err(|why| format!("[{at}] {why}"))?);
+                    }
                     _ => write(value, element, &mut text).map_err(|why| format!("[{at}] {why}"))?,
                 }
                 out.push('"');
@@ -298,6 +300,9 @@ mod tests {
             written(&nested, &Type::JSONB),
             Ok(Some("[[1,null],[2,3]]".into()))
         );
+        for kind in [Type::TEXT_ARRAY, Type::JSON_ARRAY] {
+            assert!(written(&list(vec![text("\0")]), &kind).is_err());
+        }
         let strings = list(vec![text("a\"b\\"), text("NULL"), text("")]);
         assert_eq!(
             written(&strings, &Type::TEXT_ARRAY),
