@@ -1,12 +1,16 @@
-//! The journal of one collection: every acknowledged write since the last checkpoint.
+//! The journal of one collection: every acknowledged write since the last checkpoint, and the one that is being done.
 //!
 //! The engine keeps a log of its own but neither syncs it before `update` returns nor reads it again when it is
-//! loaded, so after a crash it knows only what was flushed. The journal closes that gap.
+//! loaded, so after a crash it knows only what was flushed. The journal closes that gap. But what the engine writes in
+//! place, such as vectors, it may have after a crash although it never got to the rest of the operation. So an operation
+//! is written before it is done: whole, whoever reads a point of it finds the old one or the new one.
 //!
 //! Format: a 16-byte header (magic, number of the first record), then records of length (u32), CRC-32 (u32) and
-//! the operation in MessagePack. A record that is cut short or fails its checksum ends the journal.
+//! the operation in MessagePack. In the last record the CRC may be changed by one of the [`Mark`]s. A record that is cut
+//! short or fails its checksum ends the journal.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt,
@@ -25,6 +29,18 @@ use super::disk;
 const MAGIC: &[u8; 8] = b"isaqdj\x00\x01";
 const HEADER: u64 = 16;
 const RECORD_HEADER: usize = 8;
+
+/// In what state the operation of a record is: what its checksum is combined with, by exclusive or.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Mark {
+    Done = 0,
+    /// The engine may have any part of it.
+    Begun = 0xFFFF_FFFF,
+    /// It was begun by a process that died, and again by one that opened the journal. If that one died of it, so would
+    /// the next.
+    Tried = 0x5A5A_5A5A,
+}
 
 /// Appends under the writer's lock; [`Journal::sync`] is called without it, so that writers share one sync.
 pub(super) struct Journal {
@@ -45,6 +61,13 @@ struct Durable {
     upto: u64,
 }
 
+/// An operation that is being done.
+pub(super) struct Begun {
+    checksum: u32,
+    /// Of the record.
+    bytes: u64,
+}
+
 impl Journal {
     /// Creates an empty journal whose first record will be number `after + 1`.
     pub(super) fn create(path: &Path, after: u64) -> io::Result<()> {
@@ -53,8 +76,9 @@ impl Journal {
         disk::write_atomically(path, &header)
     }
 
-    /// Opens a journal and hands its records to `replay` in the order they were written.
-    pub(super) fn open<E: From<io::Error>>(
+    /// Opens a journal and hands its records to `replay` in the order they were written. The last may be of an operation
+    /// that nobody was told of: if that fails, or killed the process that opened the journal before, it is dropped.
+    pub(super) fn open<E: From<io::Error> + fmt::Display>(
         path: &Path,
         mut replay: impl FnMut(UpdateOperation) -> Result<(), E>,
     ) -> Result<Self, E> {
@@ -67,22 +91,40 @@ impl Journal {
         }
         let mut number = u64::from_le_bytes(array(&bytes[8..16]));
         let mut rest = &bytes[HEADER as usize..];
-        while let Some((record, tail)) = split_record(rest) {
+        while let Some((record, mark, tail)) = split_record(rest) {
+            let at = (bytes.len() - rest.len()) as u64;
             let operation: UpdateOperation = rmp_serde::from_slice(record).map_err(|e| {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!("{}, record {number}: {e}", path.display()),
                 )
             })?;
-            replay(operation)?;
+            let checksum = crc32fast::hash(record);
+            match mark {
+                Mark::Done => replay(operation)?,
+                Mark::Begun => {
+                    write_mark(&file, at, checksum, Mark::Tried)?;
+                    file.sync_data()?;
+                    if let Err(error) = replay(operation) {
+                        tracing::warn!(journal = %path.display(), %error, "dropped a write that a crash cut short");
+                        break;
+                    }
+                    write_mark(&file, at, checksum, Mark::Done)?;
+                }
+                Mark::Tried => {
+                    tracing::error!(journal = %path.display(), "dropped a write that the engine died of");
+                    break;
+                }
+            }
             number += 1;
             rest = tail;
         }
-        if !rest.is_empty() {
-            // The write that a crash cut short; it was never acknowledged.
-            tracing::warn!(journal = %path.display(), bytes = rest.len(), "dropped an incomplete record");
-        }
         let len = (bytes.len() - rest.len()) as u64;
+        if !rest.is_empty() {
+            // It was never acknowledged.
+            tracing::warn!(journal = %path.display(), bytes = rest.len(), "dropped an incomplete record");
+            file.set_len(len)?;
+        }
         let file = Arc::new(file);
         Ok(Self {
             path: path.to_owned(),
@@ -96,19 +138,37 @@ impl Journal {
         })
     }
 
-    /// Appends an operation and returns its number; [`Journal::sync`] makes it durable.
-    pub(super) fn append(&self, operation: &[u8]) -> io::Result<u64> {
+    /// Writes an operation that is about to be done. It is on the disk before the engine's files are if the process dies;
+    /// if the machine does, they may get there first, as nothing waits for the disk here.
+    pub(super) fn begin(&self, operation: &[u8]) -> io::Result<Begun> {
         let len = u32::try_from(operation.len())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the operation is larger than 4 GiB"))?;
+        let checksum = crc32fast::hash(operation);
         let mut record = Vec::with_capacity(RECORD_HEADER + operation.len());
         record.extend(len.to_le_bytes());
-        record.extend(crc32fast::hash(operation).to_le_bytes());
+        record.extend((checksum ^ Mark::Begun as u32).to_le_bytes());
         record.extend(operation);
-        let mut tail = self.tail.lock();
-        // At a position of our own, so that the next append overwrites what a failed one left.
+        let tail = self.tail.lock();
+        // At a position of our own, so that the next one overwrites what a failed one left.
         tail.file.write_all_at(&record, tail.len)?;
-        tail.len += record.len() as u64;
+        Ok(Begun {
+            checksum,
+            bytes: record.len() as u64,
+        })
+    }
+
+    /// Notes that the operation is done, and returns its number; [`Journal::sync`] makes it durable.
+    pub(super) fn done(&self, begun: &Begun) -> io::Result<u64> {
+        let mut tail = self.tail.lock();
+        write_mark(&tail.file, tail.len, begun.checksum, Mark::Done)?;
+        tail.len += begun.bytes;
         Ok(self.written.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Drops the operation that was begun and is not done: the engine has refused it.
+    pub(super) fn withdraw(&self) -> io::Result<()> {
+        let tail = self.tail.lock();
+        tail.file.set_len(tail.len)
     }
 
     /// Returns once record `number` survives a power cut. One caller's sync covers all records written before it.
@@ -149,17 +209,27 @@ impl Journal {
     }
 }
 
-/// The bytes that [`Journal::append`] takes.
+/// The bytes that [`Journal::begin`] takes.
 pub(super) fn encode(operation: &UpdateOperation) -> Result<Vec<u8>, rmp_serde::encode::Error> {
     rmp_serde::to_vec_named(operation)
 }
 
-fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Of the record at this position.
+fn write_mark(file: &File, at: u64, checksum: u32, mark: Mark) -> io::Result<()> {
+    file.write_all_at(&(checksum ^ mark as u32).to_le_bytes(), at + 4)
+}
+
+/// The first record, its mark, and what follows it.
+fn split_record(bytes: &[u8]) -> Option<(&[u8], Mark, &[u8])> {
     let (header, rest) = bytes.split_at_checked(RECORD_HEADER)?;
     let len = u32::from_le_bytes(array(&header[..4])) as usize;
     let (record, rest) = rest.split_at_checked(len)?;
+    let mark = u32::from_le_bytes(array(&header[4..])) ^ crc32fast::hash(record);
+    let mark = [Mark::Done, Mark::Begun, Mark::Tried]
+        .into_iter()
+        .find(|known| *known as u32 == mark)?;
     // A length of zero is what a file that grew but was not written holds.
-    (len > 0 && crc32fast::hash(record) == u32::from_le_bytes(array(&header[4..]))).then_some((record, rest))
+    (len > 0).then_some((record, mark, rest))
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
@@ -280,6 +350,11 @@ mod tests {
         (journal.unwrap(), read)
     }
 
+    fn append(journal: &Journal, operation: &UpdateOperation) -> u64 {
+        let begun = journal.begin(&encode(operation).unwrap()).unwrap();
+        journal.done(&begun).unwrap()
+    }
+
     #[test]
     fn every_operation_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
@@ -288,7 +363,7 @@ mod tests {
         let (journal, read_before) = read(&path);
         assert!(read_before.is_empty());
         for (i, operation) in operations().iter().enumerate() {
-            let number = journal.append(&encode(operation).unwrap()).unwrap();
+            let number = append(&journal, operation);
             assert_eq!(number, 42 + i as u64);
             journal.sync(number).unwrap();
         }
@@ -298,7 +373,7 @@ mod tests {
 
         again.reset().unwrap();
         assert_eq!(again.size(), 0);
-        let number = again.append(&encode(&operations()[1]).unwrap()).unwrap();
+        let number = append(&again, &operations()[1]);
         let (last, found) = read(&path);
         assert_eq!((found.as_slice(), last.last()), (&operations()[1..2], number));
     }
@@ -311,7 +386,7 @@ mod tests {
         let (journal, _) = read(&path);
         let operations = operations();
         for operation in &operations[..3] {
-            journal.append(&encode(operation).unwrap()).unwrap();
+            append(&journal, operation);
         }
         let whole = std::fs::read(&path).unwrap();
         let last = RECORD_HEADER + encode(&operations[2]).unwrap().len();
@@ -328,7 +403,7 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let (journal, found) = read(&path);
             assert_eq!(found, operations[..2]);
-            journal.append(&encode(&operations[7]).unwrap()).unwrap();
+            append(&journal, &operations[7]);
             assert_eq!(
                 read(&path).1,
                 [
@@ -338,6 +413,60 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn an_operation_that_a_crash_cut_short_is_done_again_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let operations = operations();
+        let begin = || {
+            Journal::create(&path, 0).unwrap();
+            let (journal, _) = read(&path);
+            append(&journal, &operations[0]);
+            journal.begin(&encode(&operations[1]).unwrap()).unwrap();
+        };
+
+        // The process dies in the middle of it, and the next one does it.
+        begin();
+        let (journal, found) = read(&path);
+        assert_eq!((found.as_slice(), journal.last()), (&operations[..2], 2));
+        append(&journal, &operations[2]);
+        assert_eq!(read(&path).1, operations[..3]);
+
+        // The next one dies of it, and the one after that leaves it alone.
+        begin();
+        let dies = std::panic::catch_unwind(|| {
+            let mut left = 1;
+            Journal::open(&path, |_| {
+                assert!(left > 0, "killed");
+                left -= 1;
+                Ok::<_, io::Error>(())
+            })
+        });
+        assert!(dies.is_err());
+        let (journal, found) = read(&path);
+        assert_eq!((found.as_slice(), journal.last()), (&operations[..1], 1));
+        append(&journal, &operations[2]);
+        assert_eq!(read(&path).1, [operations[0].clone(), operations[2].clone()]);
+
+        // The engine refuses it, at once or after a crash.
+        let (journal, _) = read(&path);
+        journal.begin(&encode(&operations[1]).unwrap()).unwrap();
+        journal.withdraw().unwrap();
+        assert_eq!(read(&path).1.len(), 2);
+        begin();
+        let mut left = 1;
+        let journal = Journal::open(&path, |_| {
+            left -= 1;
+            if left < 0 {
+                Err(io::Error::other("no"))
+            } else {
+                Ok(())
+            }
+        });
+        assert_eq!(journal.unwrap().last(), 1);
+        assert_eq!(read(&path).1, operations[..1]);
     }
 
     #[test]

@@ -111,8 +111,7 @@ impl Shard {
     /// Applies the operations that `plan` makes of the state it sees and returns the number of the last one.
     ///
     /// When this returns the operations are in the journal and on the disk: they survive the death of the process
-    /// and of the machine. They are applied before they are journalled, so that one which the engine refuses, or
-    /// dies of, is never replayed.
+    /// and of the machine. One that the engine refuses is never replayed.
     pub(crate) fn apply(
         &self,
         plan: impl FnOnce(&EdgeShard) -> Result<Vec<UpdateOperation>, Failure>,
@@ -144,11 +143,14 @@ impl Shard {
         }
         let bytes = journal::encode(&operation)
             .map_err(|e| Failure::Internal(format!("cannot encode the operation: {e}")))?;
-        guarded(|| self.engine.update(operation)).map_err(|failure| self.fail(failure))?;
-        self.journal
-            .append(&bytes)
-            .map(drop)
-            .map_err(|e| self.fail(Failure::Internal(format!("cannot write the journal: {e}"))))
+        let cannot =
+            |e: std::io::Error| self.fail(Failure::Internal(format!("cannot write the journal: {e}")));
+        let begun = self.journal.begin(&bytes).map_err(cannot)?;
+        if let Err(failure) = guarded(|| self.engine.update(operation)) {
+            self.journal.withdraw().map_err(cannot)?;
+            return Err(self.fail(failure));
+        }
+        self.journal.done(&begun).map(drop).map_err(cannot)
     }
 
     /// Notes an internal failure, after which the shard must be loaded again.
@@ -311,6 +313,8 @@ impl Shard {
 }
 
 /// Carries a failure through [`Journal::open`], which only knows I/O errors.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 struct Replay(Failure);
 
 impl From<std::io::Error> for Replay {
