@@ -30,7 +30,7 @@ const CALLERS: &[(&str, &[i32], &[&str])] = &[
         &["postgres-grpc", "user", "model", "mcp", "agent"],
     ),
     ("qdrant", &[6333, 6334], &["qdrant-grpc"]),
-    ("neo4j", &[7474, 7687], &["neo4j-grpc"]),
+    ("neo4j", &[7687], &["neo4j-grpc"]),
     ("loki", &[3100], &["loki-grpc", "grafana"]),
     ("redis-grpc", &[50055], &[CLIENTS, "redis-grpc", "consul"]),
     ("postgres-grpc", &[50061], &[CLIENTS, "postgres-grpc", "consul"]),
