@@ -118,6 +118,10 @@ pub(crate) fn check(node: &Node) {
     are_in_consul(node, &outside);
 }
 
+/// Whose cases are tried here. With a token, those of mqtt and loki act for an organization in one call and for a user in the
+/// next, which are two tenants; those of neo4j need a token with its scope. On one machine all nine are tried.
+const CONFORM: &str = "redis,postgres,minio,nats,duckdb,qdrant";
+
 /// The conformance cases, through `isa connect`: the published client sends no token.
 pub(crate) fn conformance(node: &Node) {
     let outside = Outside::open(node);
@@ -139,7 +143,7 @@ pub(crate) fn conformance(node: &Node) {
         .arg(services)
         .arg("--endpoints")
         .arg(endpoints)
-        .args(["--default-tenant", "user:conformance"])
+        .args(["--default-tenant", "user:conformance", "--only", CONFORM])
         .stdin(Stdio::null());
     let finished = Finished::of(cases);
     println!("{}\n{}", finished.stdout, finished.stderr);
