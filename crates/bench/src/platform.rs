@@ -66,7 +66,9 @@ impl Platform {
         let version = platform.isa(&["--version"])?;
         platform.version = version.trim().to_owned();
         platform.isa(&["keys", "rotate", "--keys", "keys"])?;
-        let token = platform.isa(&["token", "issue", "bench", "--lifetime", "86400", "--keys", "keys"])?;
+        // Raw Cypher wants a scope of its own.
+        let issue = ["token", "issue", "bench", "--lifetime", "86400", "--keys", "keys"];
+        let token = platform.isa(&[&issue[..], &["--scope", "neo4j:cypher"]].concat())?;
         platform.token = Bearer(format!("Bearer {}", token.trim()).parse().context("the token")?);
         let engines = kinds
             .iter()
