@@ -92,17 +92,17 @@ impl Journal {
         let mut number = u64::from_le_bytes(array(&bytes[8..16]));
         let mut rest = &bytes[HEADER as usize..];
         while let Some((record, mark, tail)) = split_record(rest) {
-            let at = (bytes.len() - rest.len()) as u64;
             let operation: UpdateOperation = rmp_serde::from_slice(record).map_err(|e| {
                 io::Error::new(
                     io::ErrorKind::InvalidData,
                     format!("{}, record {number}: {e}", path.display()),
                 )
             })?;
-            let checksum = crc32fast::hash(record);
             match mark {
                 Mark::Done => replay(operation)?,
                 Mark::Begun => {
+                    let at = (bytes.len() - rest.len()) as u64;
+                    let checksum = crc32fast::hash(record);
                     write_mark(&file, at, checksum, Mark::Tried)?;
                     file.sync_data()?;
                     if let Err(error) = replay(operation) {

@@ -41,7 +41,7 @@ fn absent(found: bool, what: &str) -> Result<(), String> {
 }
 
 /// A URL with its credentials.
-pub(crate) fn with_credentials(endpoint: &Endpoint) -> url::Url {
+fn with_credentials(endpoint: &Endpoint) -> url::Url {
     let mut url = url::Url::parse(&endpoint.url).expect("a URL");
     if let Some(username) = &endpoint.username {
         url.set_username(username).expect("a user");
@@ -89,16 +89,22 @@ async fn redis_unsubscribes_who_is_gone() {
     .await;
 }
 
+/// PostgreSQL by its own client. The connection ends with the client.
+pub(crate) async fn postgres_itself(platform: &Platform) -> tokio_postgres::Client {
+    let url = with_credentials(&platform.endpoint(ServiceKind::Postgres));
+    let (engine, connection) = tokio_postgres::connect(url.as_str(), NoTls)
+        .await
+        .expect("a connection");
+    tokio::spawn(connection);
+    engine
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_works_for_nobody_who_is_gone() {
     let platform = Platform::take().await;
     let kind = ServiceKind::Postgres;
     let services = platform.serve(&[kind]).await;
-    let url = with_credentials(&platform.endpoint(kind));
-    let (engine, connection) = tokio_postgres::connect(url.as_str(), NoTls)
-        .await
-        .expect("a connection");
-    let connection = tokio::spawn(connection);
+    let engine = postgres_itself(&platform).await;
     let mark = unique();
     let (engine, like) = (&engine, format!("%{mark}%"));
     let busy = || {
@@ -153,7 +159,6 @@ async fn postgres_works_for_nobody_who_is_gone() {
         absent(busy().await, "the query")
     })
     .await;
-    connection.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

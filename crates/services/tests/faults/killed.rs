@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use isa_config::ServiceKind;
 use isa_proto::postgres::{QueryRequest, postgres_service_client::PostgresServiceClient};
-use tokio_postgres::NoTls;
 use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::{
-    gone::with_credentials,
+    gone::postgres_itself,
     load::Load,
     place::Place,
     platform::{Platform, eventually, unique},
@@ -55,11 +54,7 @@ async fn a_call_whose_engine_is_killed_says_that_it_may_have_happened() {
     let platform = Platform::take().await;
     let kind = ServiceKind::Postgres;
     let services = platform.serve(&[kind]).await;
-    let url = with_credentials(&platform.endpoint(kind));
-    let (engine, connection) = tokio_postgres::connect(url.as_str(), NoTls)
-        .await
-        .expect("a connection");
-    let connection = tokio::spawn(connection);
+    let engine = postgres_itself(&platform).await;
     let mark = unique();
     let request = QueryRequest {
         sql: format!("select pg_sleep(60) /* {mark} */"),
@@ -86,7 +81,6 @@ async fn a_call_whose_engine_is_killed_says_that_it_may_have_happened() {
         serves.then_some(()).ok_or_else(|| "NOT_SERVING".to_owned())
     })
     .await;
-    connection.abort();
 }
 
 macro_rules! for_each {
