@@ -112,6 +112,13 @@ def labels(w: World) -> None:
 
 @case("ListStreams", "GetStreamInfo", "DeleteStream")
 def streams(w: World) -> None:
+    theirs = w.other()
+    fill(theirs, 1, service="theirs")
+    (stream,) = theirs.call("ListStreams").streams
+    w.leave_organization()
+    if not w.open:
+        refused(StatusCode.NOT_FOUND, lambda: w.call("GetStreamInfo", stream_id=stream.stream_id))
+        refused(StatusCode.NOT_FOUND, lambda: w.call("DeleteStream", stream_id=stream.stream_id))
     begin = fill(w, 3, service="api")
     fill(w, 2, service="api", zone="a")
     found = w.call("ListStreams", label_filter={"zone": "a"})
@@ -122,10 +129,6 @@ def streams(w: World) -> None:
     same(alone.first_entry_at.ToMilliseconds(), begin // 1_000_000)
     refused(INVALID, lambda: w.call("ListStreams", page_size=501), "page_size")
     refused(INVALID, lambda: w.call("GetStreamInfo", stream_id="x"), "stream_id")
-    if not w.open:
-        refused(StatusCode.NOT_FOUND, lambda: w.call("GetStreamInfo", stream_id=alone.stream_id))
-        refused(StatusCode.NOT_FOUND, lambda: w.call("DeleteStream", stream_id=alone.stream_id))
-        return
     same(w.call("GetStreamInfo", stream_id=alone.stream_id).stream.entry_count, 3)
     found = w.call("DeleteStream", stream_id=alone.stream_id)
     same((found.success, found.deleted_entries), (True, 3))
@@ -155,6 +158,7 @@ def tail(w: World) -> None:
 
 @case("ExportLogs", "GetExportStatus")
 def export(w: World) -> None:
+    w.leave_organization()
     fill(w, 7000, service="export")
     pieces: list[Any] = list(w.stream("ExportLogs", query='{service="export"}', format="EXPORT_JSON"))
     same([piece.complete for piece in pieces], [False] * (len(pieces) - 1) + [True])
@@ -162,14 +166,13 @@ def export(w: World) -> None:
     same([entry["line"] for entry in objects], [f"line {i}" for i in range(7000)])
     same(objects[0]["labels"], {"service": "export"})
     identifier = pieces[0].export_id
-    if w.open:
-        found = w.call("GetExportStatus", export_id=identifier)
-        same((found.status, found.total_entries, found.exported_entries), ("completed", 7000, 7000))
-        slow = w.stream("ExportLogs", query='{service="export"}', chunk_size=10)
-        identifier = slow.next().export_id
-        slow.cancel()
-        ended = {"cancelled", "completed"}
-        eventually("it ends", lambda: w.call("GetExportStatus", export_id=identifier).status in ended)
+    found = w.call("GetExportStatus", export_id=identifier)
+    same((found.status, found.total_entries, found.exported_entries), ("completed", 7000, 7000))
+    slow = w.stream("ExportLogs", query='{service="export"}', chunk_size=10)
+    identifier = slow.next().export_id
+    slow.cancel()
+    ended = {"cancelled", "completed"}
+    eventually("it ends", lambda: w.call("GetExportStatus", export_id=identifier).status in ended)
     refused(INVALID, lambda: w.call("GetExportStatus", export_id="x"), "export_id")
     refused(INVALID, lambda: w.stream("ExportLogs", chunk_size=10_001).status(), "chunk_size")
     refused(INVALID, lambda: w.stream("ExportLogs", query="{").status(), "query")

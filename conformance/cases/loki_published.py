@@ -163,6 +163,7 @@ def labels(w: World) -> None:
 
 @case("ListStreams", "GetStreamInfo", "DeleteStream")
 def streams(w: World) -> None:
+    w.leave_organization()
     for n in range(3):
         batch(w, n + 1, service=f"s{n}", user_id="u")
     batch(w, 1, zone="b")
@@ -173,10 +174,6 @@ def streams(w: World) -> None:
     (stream,) = found["streams"]
     same((stream["labels"], stream["entry_count"], stream["bytes"]), ({"service": "s2", "user_id": "u"}, 3, 18))
     info = w.client.get_stream_info(stream["stream_id"])
-    if not w.open:
-        # This call names no organization, and with tokens it is its caller's own then.
-        same(info, None)
-        return
     same((info["labels"], info["entry_count"], info["bytes"], info["user_id"]), (stream["labels"], 3, 18, "u"))
     same(info["first_entry_at"].seconds <= info["last_entry_at"].seconds, True)
     same(w.client.get_stream_info("x"), None)
@@ -211,6 +208,7 @@ def tail_logs(w: World) -> None:
 
 @case("ExportLogs", "GetExportStatus")
 def export_logs(w: World) -> None:
+    w.leave_organization()
     batch(w, 2500, service="export")
     for form in ("JSON", "JSONL", "CSV", "TEXT"):
         pieces: list[tuple[str, bytes, int, int, bool]] = []
@@ -223,9 +221,6 @@ def export_logs(w: World) -> None:
         same(text.count("line "), 2500, form)
         holds(text.index("line 0") < text.index("line 2499"), "the oldest first")
     status = w.client.get_export_status(pieces[0][0])
-    if not w.open:
-        same(status, None)
-        return
     same((status["status"], status["progress_percentage"], status["exported_entries"]), ("completed", 100, 2500))
     same(w.client.get_export_status("x"), None)
 

@@ -56,6 +56,8 @@ def delivery(w: World) -> None:
     request = {"url": receiver.url, "message_types": [1], "secret": "secret", "headers": {"X-A": "b"}}
     if not w.open:
         refused(StatusCode.PERMISSION_DENIED, lambda: w.call("RegisterWebhook", **request), "url")
+        same(list(w.call("ListWebhooks").webhooks), [])
+        refused(StatusCode.NOT_FOUND, lambda: w.call("UnregisterWebhook", webhook_id="x"))
         return
     hook = w.call("RegisterWebhook", **request).webhook
     w.engine.publish(topic(w, "devices/d/telemetry"), TEXT)

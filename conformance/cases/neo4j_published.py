@@ -75,9 +75,10 @@ def delete(w: World) -> None:
 def find(w: World) -> None:
     ids = [person(w, n=n, even=n % 2 == 0) for n in range(5)]
     found = w.client.find_nodes(labels=[label(w)])
-    same([node["id"] for node in found], sorted(ids))
+    same(sorted(node["id"] for node in found), sorted(ids))
     same(found[0]["labels"], ["Everyone", label(w)])
-    same([node["properties"]["n"] for node in w.client.find_nodes([label(w)], {"even": True})], [0, 2, 4])
+    even = w.client.find_nodes([label(w)], {"even": True})
+    same(sorted(node["properties"]["n"] for node in even), [0, 2, 4])
     same(len(w.client.find_nodes([label(w)], limit=2)), 2)
     same(w.client.find_nodes(labels=["Nothing"]), [])
 

@@ -14,13 +14,6 @@ def key(w: World, name: str) -> str:
     return names.redis_key(w.tenant, name)
 
 
-def for_sessions(w: World) -> None:
-    """Most calls on sessions name the user alone. An open server ignores the organization in the others; with tokens
-    it would be another tenant."""
-    if not w.open:
-        w.organization = ""
-
-
 @case("HealthCheck")
 def health(w: World) -> None:
     found = w.client.health_check()
@@ -291,7 +284,6 @@ def publish(w: World) -> None:
 
 @case("CreateSession", "GetSession", "DeleteSession")
 def sessions(w: World) -> None:
-    for_sessions(w)
     data = {"name": TEXT, "empty": "", "cart": "3"}
     session = w.client.create_session(data, ttl_seconds=100)
     holds(session, "no session id")

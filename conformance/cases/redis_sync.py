@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from conformance import names
 from conformance.case import between, cases, eventually, holds, same
-from conformance.cases.redis_published import TEXT, for_sessions, key
+from conformance.cases.redis_published import TEXT, key
 from conformance.world import World
 
 case = cases("redis", "sync")
@@ -62,7 +62,6 @@ def scores(w: World) -> None:
 
 @case("UpdateSession", "ListSessions")
 def sessions_changed(w: World) -> None:
-    for_sessions(w)
     first = w.client.create_session({"a": "1", "b": "2"}, ttl_seconds=1000)
     second = w.client.create_session({"n": "2"}, ttl_seconds=50)
     same(w.client.update_session(first, {"a": "new", "b": "", "c": TEXT}, extend_ttl=False), True)
@@ -79,7 +78,6 @@ def sessions_changed(w: World) -> None:
 
 @case("UpdateSession")
 def session_prolonged(w: World) -> None:
-    for_sessions(w)
     session = w.client.create_session({"a": "1"}, ttl_seconds=100)
     stored = list(w.engine.scan_iter(match=f"*{session}*", count=1000))
     for k in stored:

@@ -229,7 +229,7 @@ impl CallState {
             None if self.method.name == "HealthCheck" => Arc::new(Caller::new("", None)),
             None => return Err(self.shared.auth.nobody()),
         };
-        Ok(match bearer.named_otherwise(identity)? {
+        Ok(match bearer.acting_for(identity, self.kind, self.method.name)? {
             Some(other) => Arc::new(other),
             None => bearer,
         })

@@ -103,25 +103,22 @@ impl Caller {
     /// The caller that a request to an open server names.
     pub fn open(identity: &Identity<'_>, kind: ServiceKind, method: &str) -> Result<Self, Error> {
         let user = check_name("user_id", identity.user_id)?.unwrap_or(DEFAULT_USER);
-        let organization = check_name("organization_id", identity.organization_id)?;
-        let user_only = open_tenant_is_user(kind, method);
-        let mut caller = Self::new(user, organization.filter(|_| !user_only));
+        let organization = check_name("organization_id", identity.organization_id)?
+            .filter(|_| !named_tenant_is_user(kind, method));
+        let mut caller = Self::new(user, organization);
         caller.open = true;
-        caller.unnamed_organization = organization.is_none() || user_only;
+        caller.unnamed_organization = organization.is_none();
         Ok(caller)
     }
 
-    /// The caller of one request: itself, or whom it names if it may act for others. What a request names must
-    /// otherwise be its caller's own.
-    pub fn for_request(&self, identity: &Identity<'_>) -> Result<Self, Error> {
-        match self.named_otherwise(identity)? {
-            None => Ok(self.clone()),
-            Some(caller) => Ok(caller),
-        }
-    }
-
-    /// `None` if the request names nobody else: saves a clone.
-    pub(crate) fn named_otherwise(&self, identity: &Identity<'_>) -> Result<Option<Self>, Error> {
+    /// The caller of one request if it is another than this: whom the request names, where this may act for others.
+    /// What a request names must otherwise be its caller's own.
+    pub fn acting_for(
+        &self,
+        identity: &Identity<'_>,
+        kind: ServiceKind,
+        method: &str,
+    ) -> Result<Option<Self>, Error> {
         let user = somebody("user_id", identity.user_id)?.filter(|user| *user != self.subject);
         let organization = somebody("organization_id", identity.organization_id)?
             .filter(|id| self.tenant.name().strip_prefix("org:") != Some(*id));
@@ -139,6 +136,10 @@ impl Caller {
                 format!("{field}: is not the caller's own; leave it empty, or call with a token that has the scope {ACT_AS:?}"),
             )
             .in_field(field));
+        }
+        let organization = organization.filter(|_| !named_tenant_is_user(kind, method));
+        if user.is_none() && organization.is_none() {
+            return Ok(None);
         }
         let mut caller = self.clone();
         caller.actor = Some(self.subject.clone());
@@ -177,11 +178,11 @@ impl Caller {
     }
 }
 
-/// Whether, on an open server, a call's tenant is its `user_id` alone.
+/// Whether the tenant that a call names is its `user_id` alone: on an open server, and for who acts for others.
 ///
 /// The published client names an organization in some calls of these and not in others on the same thing: were
 /// that believed, it would not find what it wrote.
-fn open_tenant_is_user(kind: ServiceKind, method: &str) -> bool {
+fn named_tenant_is_user(kind: ServiceKind, method: &str) -> bool {
     match kind {
         ServiceKind::Minio | ServiceKind::Duckdb | ServiceKind::Mqtt => true,
         ServiceKind::Redis => method.contains("Session"),
@@ -262,27 +263,50 @@ mod tests {
     fn a_checked_caller_is_itself() {
         let caller = Caller::new("a", Some("o"));
         for own in [names("", ""), names("a", "o"), names(DEFAULT_USER, "default-org")] {
-            assert_eq!(caller.for_request(&own).unwrap(), caller);
+            assert_eq!(caller.acting_for(&own, ServiceKind::Redis, "Get").unwrap(), None);
         }
         for (other, field) in [(names("b", ""), "user_id"), (names("", "p"), "organization_id")] {
-            let error = caller.for_request(&other).unwrap_err();
+            let error = caller
+                .acting_for(&other, ServiceKind::Minio, "CreateBucket")
+                .unwrap_err();
             assert_eq!(error.code(), ErrorCode::PermissionDenied);
             assert!(error.message().starts_with(field), "{error}");
         }
-        assert!(Caller::new("a", None).for_request(&names("", "a")).is_err());
+        let user = Caller::new("a", None);
+        assert!(
+            user.acting_for(&names("", "a"), ServiceKind::Redis, "Get")
+                .is_err()
+        );
     }
 
     #[test]
     fn who_may_act_for_others_does() {
         let mut gateway = Caller::new("gateway", None);
         gateway.scopes.insert(ACT_AS.into());
-        let caller = gateway.for_request(&names("b", "p")).unwrap();
-        assert_eq!((caller.subject.as_str(), caller.tenant.name()), ("b", "org:p"));
-        assert_eq!(caller.actor.as_deref(), Some("gateway"));
-        assert_eq!(
-            gateway.for_request(&names("b", "")).unwrap().tenant.name(),
-            "user:b"
-        );
+        let named = |kind, user, organization| {
+            let caller = gateway
+                .acting_for(&names(user, organization), kind, "Any")
+                .unwrap()?;
+            assert_eq!(caller.actor.as_deref(), Some("gateway"));
+            Some((caller.subject, caller.tenant.to_string()))
+        };
+        let expect = |subject: &str, tenant: &str| Some((subject.to_owned(), tenant.to_owned()));
+        assert_eq!(named(ServiceKind::Redis, "b", "p"), expect("b", "org:p"));
+        assert_eq!(named(ServiceKind::Redis, "b", ""), expect("b", "user:b"));
+        // As on an open server: what a call names must be one tenant with what the next one can name.
+        assert_eq!(named(ServiceKind::Mqtt, "b", "p"), expect("b", "user:b"));
+        assert_eq!(named(ServiceKind::Mqtt, "", "p"), None);
+    }
+
+    #[test]
+    fn who_acts_for_others_within_an_organization_stays_there() {
+        let mut gateway = Caller::new("gateway", Some("o"));
+        gateway.scopes.insert(ACT_AS.into());
+        let caller = gateway
+            .acting_for(&names("b", "p"), ServiceKind::Mqtt, "RegisterDevice")
+            .unwrap()
+            .unwrap();
+        assert_eq!((caller.subject.as_str(), caller.tenant.name()), ("b", "org:o"));
     }
 
     #[test]

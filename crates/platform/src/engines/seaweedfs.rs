@@ -37,7 +37,9 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     flag("s3.config", &config.to_string_lossy());
     // Small volumes: the default of 30 GB each is made for storage servers.
     flag("master.volumeSizeLimitMB", "256");
-    flag("volume.max", "0");
+    // Every bucket has seven of its own at once, however little it holds. As many as the disk's space divided by their full
+    // size, which is the limit otherwise, are ten buckets on a laptop with 20 GB left; a full disk is refused all the same.
+    flag("volume.max", "100000");
     // Held together so that they differ; chosen afresh at each start, because nobody else speaks to them.
     let mut held = Vec::new();
     for name in INNER_PORTS {
