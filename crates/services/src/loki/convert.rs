@@ -202,8 +202,8 @@ pub(super) fn matrix(figures: Figures) -> pb::Matrix {
     }
 }
 
-/// `tenant` is for people.
-pub(super) fn stream_info(stream: Stream, tenant: String) -> pb::StreamInfo {
+/// `organization` is whose it is; empty if it is a user's, or not known.
+pub(super) fn stream_info(stream: Stream, organization: String) -> pb::StreamInfo {
     pb::StreamInfo {
         stream_id: stream.id,
         user_id: stream.labels.get("user_id").cloned().unwrap_or_default(),
@@ -211,7 +211,7 @@ pub(super) fn stream_info(stream: Stream, tenant: String) -> pb::StreamInfo {
         bytes: signed(stream.bytes),
         first_entry_at: stream.first.map(timestamp),
         last_entry_at: stream.last.map(timestamp),
-        organization_id: tenant,
+        organization_id: organization,
         labels: stream.labels,
     }
 }

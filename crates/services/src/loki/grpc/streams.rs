@@ -16,10 +16,10 @@ const PAGE: (u32, u32) = (50, 500);
 /// Pages may be as many as streams.
 const MAX_PAGE: u32 = i32::MAX.unsigned_abs();
 
-/// The tenant as its members know it.
-fn tenant(call: &Call) -> String {
+/// The organization whose streams these are; empty if they are a user's.
+fn organization(call: &Call) -> String {
     let name = call.tenant().name();
-    name.split_once(':').map_or(name, |(_, id)| id).to_owned()
+    name.strip_prefix("org:").unwrap_or_default().to_owned()
 }
 
 pub(super) async fn list_streams(
@@ -42,7 +42,7 @@ pub(super) async fn list_streams(
     Ok(pb::ListStreamsResponse {
         streams: streams
             .into_iter()
-            .map(|stream| convert::stream_info(stream, tenant(call)))
+            .map(|stream| convert::stream_info(stream, organization(call)))
             .collect(),
         total_count: convert::small(count),
         page: convert::small(page),
@@ -59,13 +59,13 @@ pub(super) async fn get_stream_info(
     let labels = id.labels("stream_id")?;
     let stream = loki.stream(Names::of(id.slug()), &labels, bound(call)).await?;
     // An open server may believe the id and not know whose it is.
-    let tenant = if call.tenant().slug() == id.slug() {
-        tenant(call)
+    let organization = if call.tenant().slug() == id.slug() {
+        organization(call)
     } else {
         String::new()
     };
     Ok(pb::GetStreamInfoResponse {
-        stream: Some(convert::stream_info(stream, tenant)),
+        stream: Some(convert::stream_info(stream, organization)),
     })
 }
 
