@@ -114,7 +114,7 @@ impl Server {
         let mut doors = JoinSet::new();
         let mut background = JoinSet::new();
         let mut addresses = BTreeMap::new();
-        let mut limiters = Vec::new();
+        let (mut limiters, mut upstreams) = (Vec::new(), Vec::new());
         let mut registrations = JoinSet::new();
 
         let mut admin_address = None;
@@ -131,6 +131,7 @@ impl Server {
             let address = listener.local_addr().map_err(|e| ServerError::Listen(kind, e))?;
             addresses.insert(kind, address);
             limiters.push(Arc::clone(&front.limiter));
+            upstreams.push(front.upstream.clone());
             let front = Arc::new(front);
             beside::set_health(&front, &reporter).await;
             background.spawn(beside::report_health(Arc::clone(&front), reporter));
@@ -155,6 +156,7 @@ impl Server {
             shared: self.shared,
             tls: self.tls,
             limiters,
+            upstreams,
             addresses,
             admin_address,
             connections,
@@ -172,6 +174,7 @@ pub struct Running {
     shared: Arc<Shared>,
     tls: Arc<ArcSwapOption<rustls::ServerConfig>>,
     limiters: Vec<Arc<Limiter>>,
+    upstreams: Vec<Upstream>,
     addresses: BTreeMap<ServiceKind, SocketAddr>,
     admin_address: Option<SocketAddr>,
     connections: TaskTracker,
@@ -251,6 +254,7 @@ impl Running {
         }
         self.shared.audit.flush().await;
         self.background.shutdown().await;
+        self.upstreams.iter().for_each(Upstream::leave);
         clean
     }
 }

@@ -12,6 +12,7 @@ use tokio::{
     sync::{Notify, watch},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How often an engine that answers is asked.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -24,8 +25,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// The engine behind a service, as it was last seen. Clones are the same one.
 ///
-/// A task of its own asks the engine, for as long as there is a clone, and calls that fail make it ask at once. The
-/// server refuses calls while the engine is down, but for `HealthCheck`, and says so in the service's health.
+/// A task of its own asks the engine, for as long as there is a clone and the server runs, and calls that fail make it
+/// ask at once. The server refuses calls while the engine is down, but for `HealthCheck`, and says so in the service's
+/// health.
 #[derive(Clone)]
 pub struct Upstream(Arc<Inner>);
 
@@ -33,6 +35,7 @@ struct Inner {
     engine: EngineKind,
     state: watch::Sender<EngineState>,
     ask: Notify,
+    left: CancellationToken,
 }
 
 /// What is known of an engine.
@@ -57,7 +60,8 @@ impl Upstream {
     {
         let upstream = Self::with_state(engine, EngineState::Starting);
         let inner = Arc::downgrade(&upstream.0);
-        tokio::spawn(async move {
+        let left = upstream.0.left.clone();
+        let watching = async move {
             let mut failures = 0_u32;
             loop {
                 let failure = match timeout(PATIENCE, probe()).await {
@@ -75,7 +79,8 @@ impl Upstream {
                 };
                 wait(&inner, pause).await;
             }
-        });
+        };
+        tokio::spawn(async move { left.run_until_cancelled(watching).await });
         upstream
     }
 
@@ -89,6 +94,7 @@ impl Upstream {
             engine,
             state: watch::Sender::new(state),
             ask: Notify::new(),
+            left: CancellationToken::new(),
         }))
     }
 
@@ -119,6 +125,11 @@ impl Upstream {
             )),
             EngineState::Down { .. } => Err(self.down()),
         }
+    }
+
+    /// Nobody asks the engine any more: whoever serves has stopped, and the engine may stop next.
+    pub(crate) fn leave(&self) {
+        self.0.left.cancel();
     }
 
     /// Has the engine asked at once: somebody knows that it may have changed.
