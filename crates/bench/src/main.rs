@@ -8,7 +8,10 @@ mod process;
 mod report;
 mod soak;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
@@ -126,7 +129,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         // Both are built by one command.
         optimized: !cfg!(debug_assertions),
         machine: process::machine(),
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: command(),
         idle_cpu_percent: idle * 100.0,
         services: platform.services(),
         rss_idle_mib: before.rss_mib,
@@ -145,6 +148,17 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         std::fs::write(path, table).with_context(|| path.display().to_string())?;
     }
     Ok(())
+}
+
+/// What was called, without the folders of this machine.
+fn command() -> String {
+    let short = |word: String| match Path::new(&word) {
+        path if path.is_absolute() => path
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        _ => word,
+    };
+    std::env::args().map(short).collect::<Vec<_>>().join(" ")
 }
 
 /// Rounds of the engine's own client and of the service, in turn.

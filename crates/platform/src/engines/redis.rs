@@ -6,7 +6,8 @@ use crate::process::Launch;
 pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     let data = ctx.data()?;
     // Written to a file and not given as arguments, because arguments show in the process list.
-    // everysec: a crash of the machine loses at most the last second, a crash of Redis alone loses nothing.
+    // everysec: a crash of the machine loses at most the last second; a crash of Redis alone what it held back while it
+    // synced the file, for 2 s at most (aof.c, flushAppendOnlyFile).
     let conf = format!(
         "bind {bind}\nport {port}\nprotected-mode yes\nrequirepass {password}\ndir {data}\ndaemonize no\n\
          appendonly yes\nappendfsync everysec\nsave \"\"\nmaxmemory 512mb\nmaxmemory-policy noeviction\n\

@@ -1,6 +1,6 @@
 //! kill -9 of the engine under load: it comes back by itself, and what was acknowledged is there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use isa_config::ServiceKind;
 use isa_proto::postgres::{QueryRequest, postgres_service_client::PostgresServiceClient};
@@ -23,10 +23,13 @@ async fn nothing_acknowledged_is_lost(kind: ServiceKind) {
     let platform = Platform::take().await;
     let services = platform.serve(&[kind]).await;
     let place = Place::new(kind, services.channel(kind)).await;
-    let load = Load::start(place, &services.channel(kind), CALLERS);
+    let long_enough = place.holds_back() * 2;
+    let mut load = Load::start(place, &services.channel(kind), CALLERS);
     for _ in 0..2 {
         load.more(200, BACK).await;
+        load.lasts(long_enough, BACK).await;
         let pid = platform.pid(kind).await;
+        let killed = Instant::now();
         platform.signal(kind, "-KILL").await;
         eventually("isa starts the engine again", BACK, || async {
             let status = platform.status(kind).await?;
@@ -38,6 +41,7 @@ async fn nothing_acknowledged_is_lost(kind: ServiceKind) {
             }
         })
         .await;
+        load.was_away_since(killed);
         // The service reconnects by itself.
         load.more(50, BACK).await;
     }

@@ -1,12 +1,12 @@
 //! Writes that are counted: each item once, acknowledged or not, and all of them read back.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -19,8 +19,11 @@ use crate::place::{DEADLINE, Place};
 pub(crate) struct Load {
     pub(crate) place: Place,
     next: Arc<AtomicU64>,
-    acknowledged: Arc<Mutex<BTreeSet<u64>>>,
+    /// And when.
+    acknowledged: Arc<Mutex<BTreeMap<u64, Instant>>>,
     failed: Arc<Mutex<Vec<Status>>>,
+    /// From when to when the engine was away.
+    away: Vec<(Instant, Instant)>,
     callers: JoinSet<()>,
 }
 
@@ -31,6 +34,7 @@ impl Load {
             next: Arc::default(),
             acknowledged: Arc::default(),
             failed: Arc::default(),
+            away: Vec::new(),
             callers: JoinSet::new(),
         };
         for _ in 0..callers {
@@ -45,7 +49,7 @@ impl Load {
                     let item = next.fetch_add(1, Ordering::Relaxed);
                     match place.write(channel.clone(), item, DEADLINE).await {
                         Ok(()) => {
-                            acknowledged.lock().insert(item);
+                            acknowledged.lock().insert(item, Instant::now());
                         }
                         Err(status) => {
                             failed.lock().push(status);
@@ -78,14 +82,42 @@ impl Load {
         .await;
     }
 
-    /// Stops, reads everything back, and fails if anything that was acknowledged is gone, or a failure did not say that the
-    /// engine is down.
+    /// Waits until it has gone on for so long.
+    pub(crate) async fn lasts(&self, time: Duration, limit: Duration) {
+        crate::platform::eventually("writes go on", limit, || async {
+            let first = self.acknowledged.lock().values().min().copied();
+            let since = first.map_or(Duration::ZERO, |first| first.elapsed());
+            if since >= time {
+                Ok(())
+            } else {
+                Err(format!("for {since:?} of {time:?}"))
+            }
+        })
+        .await;
+    }
+
+    /// The engine was killed at that time, and is back.
+    pub(crate) fn was_away_since(&mut self, killed: Instant) {
+        self.away.push((killed, Instant::now()));
+    }
+
+    /// Stops, reads everything back, and fails if anything is gone that was acknowledged, or a failure did not say that the
+    /// engine is down. What an engine holds back by what it promises may be gone.
     pub(crate) async fn check(mut self, channel: Channel) {
         self.callers.shutdown().await;
         let kind = self.place.kind;
         let there: BTreeSet<u64> = self.place.read(channel).await.into_iter().collect();
         let acknowledged = self.acknowledged.lock().clone();
-        let lost: Vec<_> = acknowledged.difference(&there).collect();
+        let held_back = self.place.holds_back();
+        let may_be_lost = |at: Instant| {
+            let mut away = self.away.iter();
+            !held_back.is_zero() && away.any(|(killed, back)| at + held_back >= *killed && at < *back)
+        };
+        let lost: Vec<_> = acknowledged
+            .iter()
+            .filter(|(item, at)| !there.contains(item) && !may_be_lost(**at))
+            .map(|(item, _)| item)
+            .collect();
         assert!(
             lost.is_empty(),
             "{kind}: {} of {} acknowledged writes are lost: {lost:?}",

@@ -36,6 +36,15 @@ fn bounded<M>(message: M, deadline: Duration) -> Request<M> {
 }
 
 impl Place {
+    /// For how long the engine may keep from its files what it has acknowledged. Redis does while it syncs them, which it
+    /// does each second (`appendfsync everysec`): for 2 s at most, to which a busy machine adds.
+    pub(crate) fn holds_back(&self) -> Duration {
+        match self.kind {
+            ServiceKind::Redis => Duration::from_secs(3),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Makes the place.
     pub(crate) async fn new(kind: ServiceKind, channel: Channel) -> Self {
         let name = crate::platform::unique();

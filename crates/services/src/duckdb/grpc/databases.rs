@@ -41,7 +41,8 @@ impl Service {
         let Where::Here(entered) = self.duck.enter(call.tenant(), id, None, holder).await? else {
             return Err(super::moving());
         };
-        Ok(database(self.duck.describe(&entered).await?, self.duck.version()))
+        let found = self.duck.describe(&entered).await?;
+        Ok(database(found, self.duck.version().await?))
     }
 
     pub(super) async fn list_databases(
@@ -67,12 +68,10 @@ impl Service {
             .list(call.tenant(), &request.name_filter, first, most)
             .await?;
         let (found, count) = listed;
+        let version = self.duck.version().await?;
         Ok(pb::ListDatabasesResponse {
             success: true,
-            databases: found
-                .into_iter()
-                .map(|it| database(it, self.duck.version()))
-                .collect(),
+            databases: found.into_iter().map(|it| database(it, version)).collect(),
             total_count: int(count as u64),
             page,
             page_size: size,
@@ -105,7 +104,7 @@ impl Service {
         let found = self.duck.describe(&entered).await?;
         Ok(pb::GetDatabaseInfoResponse {
             success: true,
-            database_info: Some(database(found, self.duck.version())),
+            database_info: Some(database(found, self.duck.version().await?)),
             error: String::new(),
         })
     }

@@ -26,8 +26,9 @@ impl Service {
         let details = match request.detailed {
             true => {
                 let metrics = self.duck.metrics(None).await?;
+                let version = self.duck.version().await?.to_owned();
                 Some(details([
-                    ("version", Kind::StringValue(self.duck.version().to_owned())),
+                    ("version", Kind::StringValue(version)),
                     ("open_databases", number(metrics.open)),
                     ("memory_bytes", number(metrics.memory)),
                     ("spilled_bytes", number(metrics.spilled)),

@@ -166,9 +166,10 @@ impl Service {
         request: pb::ListExtensionsRequest,
     ) -> Result<pb::ListExtensionsResponse, Error> {
         let _entered = enter!(self, call, request, list_extensions);
+        let version = self.duck.version().await?;
         let info = |(name, description): (&str, &str)| pb::ExtensionInfo {
             name: name.to_owned(),
-            version: self.duck.version().to_owned(),
+            version: version.to_owned(),
             installed: true,
             loaded: true,
             description: description.to_owned(),

@@ -37,7 +37,7 @@ use std::{
 
 use isa_server::Tenant;
 use parking_lot::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::{sync::OnceCell, task::spawn_blocking};
 
 pub(super) use self::{
     catalog::{Column, ColumnStats, NewTable, Table},
@@ -94,7 +94,7 @@ pub(super) struct Inner {
     transactions: Arc<Transactions>,
     statements: Statements,
     stopping: AtomicBool,
-    version: String,
+    version: OnceCell<String>,
 }
 
 /// Where a database is or will be open.
@@ -124,7 +124,6 @@ impl Duck {
         nats: Option<&isa_config::Endpoint>,
     ) -> Result<Self, String> {
         std::fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
-        let version = open::version().map_err(|error| error.to_string())?;
         let (registry, leases) = match nats {
             Some(endpoint) => {
                 let (bucket, leases) = nats::connect(endpoint)?;
@@ -146,7 +145,7 @@ impl Duck {
             transactions: Arc::default(),
             statements: Statements::default(),
             stopping: AtomicBool::new(false),
-            version,
+            version: OnceCell::new(),
         }));
         duck.every(TICK, |duck| async move { duck.tick().await });
         duck.every(LOOK, |duck| async move { duck.look().await });
@@ -174,8 +173,11 @@ impl Duck {
         });
     }
 
-    pub(super) fn version(&self) -> &str {
-        &self.0.version
+    /// The version of DuckDB, without the `v`. Not asked before somebody wants to know: DuckDB takes 16 MiB of memory from
+    /// its first use on.
+    pub(super) async fn version(&self) -> Result<&str, Error> {
+        let ask = || async { spawn_blocking(open::version).await.map_err(Error::internal)? };
+        self.0.version.get_or_try_init(ask).await.map(String::as_str)
     }
 
     fn store(&self) -> Result<&Store, Error> {
