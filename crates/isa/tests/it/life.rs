@@ -3,6 +3,9 @@
 use std::{
     io::{BufRead, BufReader},
     process::Stdio,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use isa_config::EngineKind;
@@ -76,18 +79,23 @@ fn detached_platform_is_used_and_stopped_from_other_terminals() {
         "{printed}"
     );
 
-    // logs -f shows what an engine writes from now on.
+    // logs -f shows what an engine writes from now on. When it has begun to look nobody is told, so that Redis is started
+    // again until it was seen.
     let mut follow = isa.command(&["logs", "-f", "-n", "0", "redis"]);
     let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
-    isa.ok(&["restart", "redis"]);
-    let lines = BufReader::new(follow.stdout.take().unwrap())
-        .lines()
-        .map_while(Result::ok);
-    assert!(
-        lines
-            .into_iter()
-            .any(|line| line.contains("Ready to accept connections"))
-    );
+    let lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let (starts, seen) = mpsc::channel();
+    thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if line.contains("Ready to accept connections") && starts.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    eventually("isa logs -f shows that Redis starts", PATIENCE, || {
+        isa.ok(&["restart", "redis"]);
+        seen.recv_timeout(Duration::from_secs(2))
+    });
     follow.kill().unwrap();
     follow.wait().unwrap();
     assert!(
