@@ -16,7 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     control, engines,
     locate::{Located, locate},
-    ports::{self, Assigned, PortsBusy},
+    ports::{self, Assigned, Block, PortsBusy},
     process::{self, Spawner},
     state::{self, Lock, StateDir},
     status::{EngineStatus, PlatformStatus, ServiceStatus, State},
@@ -53,6 +53,7 @@ pub struct Platform {
     inner: Arc<Inner>,
     listeners: BTreeMap<ServiceKind, TcpListener>,
     stop: CancellationToken,
+    _block: Option<Block>,
     _lock: Lock,
 }
 
@@ -85,6 +86,7 @@ impl Platform {
         services.retain(|service| can_be_had(service.engine()));
         let Assigned {
             engines: mut ports,
+            block,
             services: listeners,
         } = ports::assign(&config, &processes, &services)?;
 
@@ -201,6 +203,7 @@ impl Platform {
             inner,
             listeners,
             stop,
+            _block: block,
             _lock: lock,
         })
     }

@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     fmt,
     io::ErrorKind,
-    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    ops::RangeInclusive,
 };
 
 use isa_config::{Config, EngineKind, PortSpec, ServiceKind};
@@ -64,6 +65,8 @@ pub struct PortsBusy(pub Vec<Busy>);
 #[derive(Debug, Default)]
 pub struct Assigned {
     pub engines: BTreeMap<EngineKind, Ports>,
+    /// Where free ports of engines are from: to be kept for as long as these run.
+    pub block: Option<Block>,
     /// Of our own services: held from now on.
     pub services: BTreeMap<ServiceKind, TcpListener>,
 }
@@ -103,6 +106,55 @@ impl fmt::Display for Place {
     }
 }
 
+/// Free ports for engines. They bind theirs later, some seconds after we saw that it was free and at every restart, and
+/// until then nobody else may get it. So no such port is one that the kernel gives to outgoing connections (from 32768 on),
+/// and a block belongs to one process of ours, the one that has bound its first number for UDP.
+#[derive(Debug)]
+pub struct Block {
+    left: RangeInclusive<u16>,
+    _claim: UdpSocket,
+}
+
+impl Block {
+    const SIZE: u16 = 64;
+    /// Blocks are within 20000 to 29983; Kubernetes has its own use for numbers from 30000 on.
+    const FIRST: u16 = 20000;
+    const COUNT: u16 = 156;
+
+    fn claim() -> std::io::Result<Self> {
+        // Each process begins elsewhere: clients that still look for the last one's engines do not find these.
+        let begin = (std::process::id() % u32::from(Self::COUNT)) as u16;
+        for block in 0..Self::COUNT {
+            let first = Self::FIRST + (begin + block) % Self::COUNT * Self::SIZE;
+            match UdpSocket::bind((Ipv4Addr::LOCALHOST, first)) {
+                Ok(claim) => {
+                    return Ok(Self {
+                        left: first + 1..=first + Self::SIZE - 1,
+                        _claim: claim,
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(none_free())
+    }
+
+    fn bind(&mut self, address: IpAddr, udp: bool) -> std::io::Result<(u16, Sockets)> {
+        for port in self.left.by_ref() {
+            match bind(address, port, udp) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                bound => return bound,
+            }
+        }
+        Err(none_free())
+    }
+}
+
+fn none_free() -> std::io::Error {
+    std::io::Error::other("none between 20000 and 30000 is free")
+}
+
 /// Gives every engine and service its ports: the configured ones, the platform's own numbers, or free ones. Each is
 /// bound once to see that it can be, all at the same time so that free ones differ; those of engines are let go again.
 pub fn assign(
@@ -133,7 +185,14 @@ pub fn assign(
             busy.push(refuse(Reason::Shared(other.clone())));
             continue;
         }
-        match bind(config.bind, port, place.udp()) {
+        let bound = match (&place, &mut assigned.block) {
+            (Place::Engine(..), Some(block)) if port == 0 => block.bind(config.bind, place.udp()),
+            (Place::Engine(..), none) if port == 0 => {
+                Block::claim().and_then(|block| none.insert(block).bind(config.bind, place.udp()))
+            }
+            _ => bind(config.bind, port, place.udp()),
+        };
+        match bound {
             Ok((number, sockets)) => {
                 taken.insert(number, place.to_string());
                 match place {
@@ -183,21 +242,12 @@ fn why(error: &std::io::Error, port: u16) -> Reason {
 type Sockets = (TcpListener, Option<UdpSocket>);
 
 fn bind(address: IpAddr, port: u16, udp: bool) -> std::io::Result<(u16, Sockets)> {
-    // A free TCP port may be taken for UDP: then another one is tried, a few times.
-    let mut attempts = if port == 0 { 16 } else { 1 };
-    loop {
-        attempts -= 1;
-        let tcp = TcpListener::bind(SocketAddr::new(address, port))?;
-        let number = tcp.local_addr()?.port();
-        if !udp {
-            return Ok((number, (tcp, None)));
-        }
-        match UdpSocket::bind(SocketAddr::new(address, number)) {
-            Ok(socket) => return Ok((number, (tcp, Some(socket)))),
-            Err(e) if attempts == 0 => return Err(e),
-            Err(_) => {}
-        }
-    }
+    let tcp = TcpListener::bind(SocketAddr::new(address, port))?;
+    let number = tcp.local_addr()?.port();
+    let udp = udp
+        .then(|| UdpSocket::bind(SocketAddr::new(address, number)))
+        .transpose()?;
+    Ok((number, (tcp, udp)))
 }
 
 /// The process that listens on `port`, as far as this user may see.
@@ -263,6 +313,13 @@ mod tests {
             .chain(of_services)
             .collect();
         assert_eq!(numbers.len(), 6 + 1 + 2 + 9);
+
+        // Nobody else gets a port of these engines, who have not bound them yet.
+        let others = assign(&config, &engines, &[]).unwrap();
+        for port in others.engines.values().flat_map(BTreeMap::values) {
+            assert!((20000..30000).contains(port), "{port}");
+            assert!(!numbers.contains(port), "{port}");
+        }
 
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();

@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
@@ -17,8 +17,14 @@ use tonic::body::Body;
 use crate::front::Front;
 use isa_config::TransportConfig;
 
-/// How long a TLS handshake may take.
+/// How long a TLS handshake may take, and after it the first byte.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long the first byte may take when the server closes: a call may be on its way.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
+/// What HTTP/2 begins with, in bytes.
+const PREFACE: usize = 24;
 
 /// How much a caller may send ahead of what is read: of one call, and of all calls of a connection.
 const WINDOW: (u32, u32) = (2 << 20, 8 << 20);
@@ -114,6 +120,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let closed = front.shared.closed.clone();
+    // Who connects and says nothing, as probes of ports do, has no call that could end: hyper would wait for it, and the
+    // drain for hyper. Later reads are as large as the buffer or larger, and go past it.
+    let mut stream = BufReader::with_capacity(PREFACE, stream);
+    tokio::select! {
+        said = tokio::time::timeout(HANDSHAKE, stream.fill_buf()) => match said {
+            Ok(Ok(said)) if !said.is_empty() => {}
+            _ => return tracing::debug!(%peer, "a connection on which nothing was said"),
+        },
+        () = async { closed.cancelled().await; tokio::time::sleep(LAST_CHANCE).await } => return,
+    }
     let service = service_fn(move |request: http::Request<Incoming>| {
         let front = Arc::clone(&front);
         async move { Ok::<_, Infallible>(front.answer(request.map(Body::new), Some(peer)).await) }

@@ -9,9 +9,10 @@ use std::{
 };
 
 use futures::StreamExt;
-use isa_config::EngineKind;
+use isa_config::{EngineKind, ServiceKind};
 use isa_proto::loki as pb;
 use isa_server::Upstream;
+use tokio::io::AsyncReadExt;
 use tonic::{Code, Request};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -219,6 +220,16 @@ async fn those_who_watch_health_hear_of_it_and_hold_nothing_up() {
         last.is_none_or(|status| status == ServingStatus::NotServing),
         "{last:?}"
     );
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_holds_nothing_up() {
+    let node = Node::start(&open()).await;
+    let address = node.running.addresses()[&ServiceKind::Loki];
+    let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    node.client().query_logs(query("quick")).await.unwrap();
+    assert!(node.running.drain().await, "nothing was cut off");
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
 }
 
 #[tokio::test]

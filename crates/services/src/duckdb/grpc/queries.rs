@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{convert, time::Duration};
 
 use futures::{StreamExt, stream};
 use isa_proto::{Bytes, duckdb as pb};
@@ -56,8 +56,8 @@ impl Service {
         let most = most(request.max_rows)?.unwrap_or(usize::MAX);
         not_explained(&request)?;
         let query = query(&call, &mut request, statement, transaction)?;
-        let (first, rest) = self.duck.query_stream(&entered, query, most).await?;
-        Ok(replies(first, rest, chunk))
+        let (first, rest) = self.duck.query_stream(&entered, query, most, chunk).await?;
+        Ok(replies(first, rest, convert::identity))
     }
 
     pub(super) async fn execute_query_arrow(

@@ -21,7 +21,7 @@ use super::{
     Duck,
     entered::Entered,
     error::{Error, invalid},
-    limits::{BATCH, MAX_TIME, PIECE_BYTES, RESPONSE_BYTES, TIME},
+    limits::{AT_ONCE, BATCH, MAX_TIME, PIECE_BYTES, RESPONSE_BYTES, TIME, TOGETHER_BYTES},
     param::{self, Params},
     results::{Held, Results},
     rows::{Cell, Head, rows},
@@ -167,16 +167,20 @@ impl Duck {
     }
 
     /// Runs a statement; its rows, at most `most`, come as they are found.
-    pub(in crate::duckdb) async fn query_stream(
+    ///
+    /// `convert` runs where the rows are made: values that another thread takes apart keep both waiting for the allocator.
+    pub(in crate::duckdb) async fn query_stream<R: Send + 'static>(
         &self,
         entered: &Entered,
         query: Query,
         most: usize,
-    ) -> Result<(Piece, Pieces<Piece>), Error> {
+        convert: fn(Piece) -> R,
+    ) -> Result<(R, Pieces<R>), Error> {
         let (statement, on) = self.resolve(entered, "query", &query).await?;
         let (sql, params) = (statement.text.clone(), query.params.clone());
-        let work =
-            move |connection: &Connection, sink: &Sink<Piece>| pour(connection, &sql, &params, most, sink);
+        let work = move |connection: &Connection, sink: &Sink<R>| {
+            pour(connection, &sql, &params, most, |piece| sink.send(convert(piece)))
+        };
         let streamed = stream(&self.0.threads, entered, on, query.limit, work).await;
         Self::note_write(entered, &statement, &query);
         streamed
@@ -424,7 +428,7 @@ fn pour(
     sql: &str,
     params: &Params,
     most: usize,
-    sink: &Sink<Piece>,
+    sink: impl Fn(Piece) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let began = Instant::now();
     let statement = executed(connection, sql, params)?;
@@ -432,7 +436,7 @@ fn pour(
     let mut first = Some(head.clone());
     let mut left = most;
     let mut send = |rows: Vec<Vec<Cell>>, last: bool| {
-        sink.send(Piece {
+        sink(Piece {
             head: first.take(),
             rows,
             last,
@@ -478,35 +482,42 @@ fn pour_arrow(
         bytes: mem::take(writer.get_mut()),
         rows: 0,
     })?;
-    let mut left = most;
-    while left > 0
-        && let Some(batch) = statement.step()?
-    {
+    let (mut left, mut held) = (most, 0);
+    loop {
+        let asked = Instant::now();
+        let Some(batch) = (left > 0).then(|| statement.step()).transpose()?.flatten() else {
+            break;
+        };
         let batch = record_batch(&schema, batch)?;
         let batch = batch.slice(0, batch.num_rows().min(left));
         left -= batch.num_rows();
-        // Wide rows go in several pieces.
+        // Wide rows go in several pieces. Rows that DuckDB has at once, 2048 at a time, go together: each piece wakes a thread.
+        let together = asked.elapsed() < AT_ONCE;
         let pieces = batch.get_array_memory_size().div_ceil(PIECE_BYTES).max(1);
         let step = batch.num_rows().div_ceil(pieces).max(1);
         let mut at = 0;
         while at < batch.num_rows() {
             let part = batch.slice(at, step.min(batch.num_rows() - at));
             writer.write(&part).map_err(Error::internal)?;
-            let bytes = mem::take(writer.get_mut());
-            if bytes.len() > RESPONSE_BYTES {
+            at += part.num_rows();
+            held += part.num_rows();
+            let bytes = writer.get_ref().len();
+            if bytes > RESPONSE_BYTES {
                 return Err(Error::TooLarge);
             }
-            at += part.num_rows();
+            if together && bytes < TOGETHER_BYTES {
+                continue;
+            }
             sink.send(ArrowPiece {
-                bytes,
-                rows: part.num_rows(),
+                bytes: mem::take(writer.get_mut()),
+                rows: mem::take(&mut held),
             })?;
         }
     }
     writer.finish().map_err(Error::internal)?;
     sink.send(ArrowPiece {
         bytes: mem::take(writer.get_mut()),
-        rows: 0,
+        rows: held,
     })
 }
 
