@@ -10,6 +10,7 @@ use futures::{FutureExt, StreamExt};
 use isa_proto::Bytes;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Error, Nats, error::Thing, link::json, subscribe::given_headers};
 use crate::nats::names::{Names, check_consumer};
@@ -17,11 +18,14 @@ use crate::nats::names::{Names, check_consumer};
 /// Bytes of one pull: an answer of the service has at most 100 MiB.
 const MAX_PULL_BYTES: usize = 64 << 20;
 
-/// How long messages that the server has already sent may take.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long the server may take to say that there is nothing more.
+const GRACE: Duration = Duration::from_secs(5);
 
-/// Within this before the caller's deadline the server has stopped sending.
+/// So long before the caller's deadline the server has stopped sending, and we have given up waiting for it to say so.
 const MARGIN: Duration = Duration::from_millis(200);
+
+/// A pull that is not to wait does so for a message that the server has acknowledged and not yet counted for the consumer.
+const COUNTED: Duration = Duration::from_millis(100);
 
 /// A message that is due.
 pub(crate) struct Due {
@@ -77,9 +81,10 @@ impl Nats {
     ) -> Result<Vec<Due>, Error> {
         let full = names.stream("stream_name", stream)?;
         check_consumer("consumer_name", consumer)?;
-        let wait = wait.map(|wait| wait.min(limit.saturating_sub(MARGIN)));
+        let wait = wait.map(|wait| wait.min(limit.saturating_sub(2 * MARGIN)));
+        let wait = wait.filter(|wait| !wait.is_zero());
         let messages = self
-            .pull_raw(&full, consumer, most, wait.filter(|wait| !wait.is_zero()))
+            .pull_raw(&full, consumer, most, wait, limit.saturating_sub(MARGIN))
             .await;
         let messages = match messages {
             Err(Error::NoResponders) => {
@@ -111,16 +116,24 @@ impl Nats {
         Ok(due.collect())
     }
 
-    /// As above, of any stream, by its full name. `NoResponders` if there is no such consumer.
+    /// As above, of any stream, by its full name. `NoResponders` if there is no such consumer. Takes `limit` at most, and
+    /// then gives what there is.
     pub(super) async fn pull_raw(
         &self,
         full: &str,
         consumer: &str,
         most: usize,
         wait: Option<Duration>,
+        limit: Duration,
     ) -> Result<Vec<Message>, Error> {
+        let until = Instant::now() + limit.min(wait.unwrap_or(COUNTED) + GRACE);
         let request = match wait {
-            None => json!({ "batch": most, "no_wait": true, "max_bytes": MAX_PULL_BYTES }),
+            None => json!({
+                "batch": most,
+                "no_wait": true,
+                "expires": u64::try_from(COUNTED.as_nanos()).unwrap_or(u64::MAX),
+                "max_bytes": MAX_PULL_BYTES,
+            }),
             Some(wait) => json!({
                 "batch": most,
                 "expires": u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX),
@@ -131,10 +144,9 @@ impl Nats {
         let mut answers = self.work.ask_for_many(subject, json(&request)?).await?;
         let mut messages = Vec::new();
         while messages.len() < most {
-            let message = match answers.next(wait.unwrap_or_default() + GRACE).await {
+            let message = match answers.next(until.duration_since(Instant::now())).await {
                 // What is here must not be lost: it was delivered.
                 Err(_) if !messages.is_empty() => break,
-                Err(Error::TimedOut) => break,
                 message => message?,
             };
             match message.status {

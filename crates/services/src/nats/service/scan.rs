@@ -74,7 +74,7 @@ impl Scan<'_> {
         }
         let page = self
             .nats
-            .pull_raw(&self.stream, &self.consumer, most, None)
+            .pull_raw(&self.stream, &self.consumer, most, None, Duration::MAX)
             .await?;
         let read = u64::try_from(page.len()).unwrap_or(u64::MAX);
         // None although some were left: they have gone in the meantime.

@@ -5,7 +5,7 @@ use isa_proto::mqtt as pb;
 use tonic::Code;
 
 use super::{PATIENCE, World, fails, next, some, until};
-use crate::harness::Node;
+use crate::harness::{Node, engines};
 
 fn disconnecting(world: &World, session: &str) -> pb::DisconnectRequest {
     pb::DisconnectRequest {
@@ -147,9 +147,11 @@ async fn a_will_is_sent_unless_the_session_is_ended() {
     world.client().connect(connecting.clone()).await.unwrap();
     let topic = world.topic("wills/d");
     assert_eq!(engine.seen().await.0, topic);
-    // Nor has a session whose server ends.
+    // Nor has a session whose server ends. The broker is to outlive it.
+    let broker = engines(ServiceKind::Mqtt).await;
     assert!(world.node.drain().await);
     assert_eq!(engine.seen().await.0, topic);
+    drop(broker);
 
     let world = World::start().await;
     connecting.will_topic = "a/#".into();
