@@ -77,11 +77,8 @@ pub(super) const RESULT_FREE: usize = 1 << 20;
 /// Of one piece of a stream, in bytes.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
 
-/// Of a piece of a stream in Arrow's form whose rows come at once, in bytes.
+/// Of a piece of a stream in Arrow's form into which what DuckDB gives at several times is put together, in bytes.
 pub(super) const TOGETHER_BYTES: usize = 256 << 10;
-
-/// Rows come at once where DuckDB needs no longer for its next ones.
-pub(super) const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// Pieces that wait for their reader.
 pub(super) const PIECES: usize = 3;

@@ -11,6 +11,7 @@ use duckdb::{
     Connection,
     arrow::{
         array::{Array, RecordBatch, StructArray},
+        compute::concat_batches,
         datatypes::Schema,
     },
     params_from_iter,
@@ -21,7 +22,7 @@ use super::{
     Duck,
     entered::Entered,
     error::{Error, invalid},
-    limits::{AT_ONCE, BATCH, MAX_TIME, PIECE_BYTES, RESPONSE_BYTES, TIME, TOGETHER_BYTES},
+    limits::{BATCH, MAX_TIME, PIECE_BYTES, RESPONSE_BYTES, TIME, TOGETHER_BYTES},
     param::{self, Params},
     results::{Held, Results},
     rows::{Cell, Head, rows},
@@ -482,42 +483,49 @@ fn pour_arrow(
         bytes: mem::take(writer.get_mut()),
         rows: 0,
     })?;
-    let (mut left, mut held) = (most, 0);
-    loop {
-        let asked = Instant::now();
-        let Some(batch) = (left > 0).then(|| statement.step()).transpose()?.flatten() else {
-            break;
-        };
-        let batch = record_batch(&schema, batch)?;
-        let batch = batch.slice(0, batch.num_rows().min(left));
-        left -= batch.num_rows();
-        // Wide rows go in several pieces. Rows that DuckDB has at once, 2048 at a time, go together: each piece wakes a thread.
-        let together = asked.elapsed() < AT_ONCE;
+    let mut send = |batches: &mut Vec<RecordBatch>| {
+        let batch = concat_batches(&schema, &*batches).map_err(Error::internal)?;
+        batches.clear();
+        // Wide rows go in several pieces.
         let pieces = batch.get_array_memory_size().div_ceil(PIECE_BYTES).max(1);
         let step = batch.num_rows().div_ceil(pieces).max(1);
         let mut at = 0;
         while at < batch.num_rows() {
             let part = batch.slice(at, step.min(batch.num_rows() - at));
             writer.write(&part).map_err(Error::internal)?;
-            at += part.num_rows();
-            held += part.num_rows();
-            let bytes = writer.get_ref().len();
-            if bytes > RESPONSE_BYTES {
+            let bytes = mem::take(writer.get_mut());
+            if bytes.len() > RESPONSE_BYTES {
                 return Err(Error::TooLarge);
             }
-            if together && bytes < TOGETHER_BYTES {
-                continue;
-            }
+            at += part.num_rows();
             sink.send(ArrowPiece {
-                bytes: mem::take(writer.get_mut()),
-                rows: mem::take(&mut held),
+                bytes,
+                rows: part.num_rows(),
             })?;
         }
+        Ok(())
+    };
+    // DuckDB gives 2048 rows at a time, and each piece wakes a thread: the first goes as it comes, and each later one is about
+    // twice as large as the one before.
+    let (mut left, mut size, mut together, mut held) = (most, 0, 0, Vec::new());
+    while left > 0
+        && let Some(batch) = statement.step()?
+    {
+        let batch = record_batch(&schema, batch)?;
+        let batch = batch.slice(0, batch.num_rows().min(left));
+        left -= batch.num_rows();
+        size += batch.get_array_memory_size();
+        held.push(batch);
+        if size >= together {
+            together = (2 * mem::take(&mut size)).min(TOGETHER_BYTES);
+            send(&mut held)?;
+        }
     }
+    send(&mut held)?;
     writer.finish().map_err(Error::internal)?;
     sink.send(ArrowPiece {
         bytes: mem::take(writer.get_mut()),
-        rows: held,
+        rows: 0,
     })
 }
 
