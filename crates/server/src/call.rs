@@ -17,6 +17,9 @@ use crate::{Caller, Place, ServiceKind, StatefulId, Tenant, audit, limits, share
 /// Marks a call that another replica of ours sent on: it goes no further.
 pub(crate) const FORWARDED: &str = "isa-forwarded";
 
+/// How much longer than we do a replica is to wait that a call is sent on to.
+const AFTER_US: Duration = Duration::from_millis(20);
+
 /// A call that was admitted. Handlers take it; nothing below them reads a header. Clones are the same call.
 #[derive(Clone)]
 pub struct Call {
@@ -116,7 +119,8 @@ impl Call {
         let mut request = tonic::Request::new(message);
         *request.metadata_mut() = MetadataMap::from_headers(headers);
         if let Some(deadline) = self.state.deadline {
-            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+            // A little longer: it is we who say that it has passed. The channel would call it a cancellation.
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()) + AFTER_US);
         }
         request
     }

@@ -8,8 +8,10 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use isa_proto::{Error, ErrorCode};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
-use tonic::{Status, body::Body, client::GrpcService, transport::Channel};
+use tonic::{Status, TimeoutExpired, body::Body, client::GrpcService, transport::Channel};
 use url::Url;
+
+use crate::front::too_late;
 
 /// How much may be on its way, of one call and of all calls of a connection: enough for a fast network's delay.
 const WINDOW: (u32, u32) = (2 << 20, 8 << 20);
@@ -156,6 +158,10 @@ impl Connector {
             GrpcService::call(&mut self.channel, request).await
         };
         answer.await.unwrap_or_else(|error| {
+            // The channel keeps the caller's deadline as well, and may be the first to see that it has passed.
+            if std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<TimeoutExpired>) {
+                return Status::from(too_late()).into_http();
+            }
             tracing::warn!(server = %self.server, error = %Chain(&error), "a call was not sent on");
             let error = Error::new(
                 ErrorCode::EngineDown,

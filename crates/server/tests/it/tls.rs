@@ -2,13 +2,20 @@
 
 use std::{fs, path::Path};
 
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use isa_config::{ServiceKind, TlsConfig};
 use isa_proto::{loki as pb, loki::loki_service_client::LokiServiceClient};
 use isa_server::connect::{Connector, Credentials, authorization, server_address};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
 use tonic::{
     Code,
+    body::Body,
     transport::{Certificate, Channel, ClientTlsConfig, Identity},
 };
 
@@ -148,4 +155,30 @@ async fn clients_without_tls_and_tokens_go_through_connect() {
         .unwrap_err();
     assert_eq!(gone.code(), Code::Unavailable);
     assert!(gone.message().contains("isa connect"), "{gone}");
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_on_the_way_is_said_to_have_passed() {
+    // Takes connections, and answers nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let server = server_address(&format!("http://{address}"), "loki", address.port()).unwrap();
+    let (_credential, taken) = watch::channel(None);
+    let connector = Connector::new(server, &Credentials::default(), taken).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(connector.serve(listener));
+
+    // A client of gRPC has a clock of its own, and would not wait for the answer.
+    let stream = TokioIo::new(TcpStream::connect(here).await.unwrap());
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tasks.spawn(async move { connection.await.unwrap() });
+    let request = http::Request::post(format!("http://{here}/isa.loki.LokiService/GetLabels"))
+        .header("content-type", "application/grpc")
+        .header("grpc-timeout", "100m")
+        .body(Body::empty())
+        .unwrap();
+    let answer = client.send_request(request).await.unwrap();
+    assert_eq!(answer.headers()["grpc-status"], "4");
 }
