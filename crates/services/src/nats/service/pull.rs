@@ -84,7 +84,7 @@ impl Nats {
         let wait = wait.map(|wait| wait.min(limit.saturating_sub(2 * MARGIN)));
         let wait = wait.filter(|wait| !wait.is_zero());
         let messages = self
-            .pull_raw(&full, consumer, most, wait, limit.saturating_sub(MARGIN))
+            .pull_raw(&full, consumer, most, wait, limit - MARGIN.min(limit / 4))
             .await;
         let messages = match messages {
             Err(Error::NoResponders) => {
@@ -126,12 +126,13 @@ impl Nats {
         wait: Option<Duration>,
         limit: Duration,
     ) -> Result<Vec<Message>, Error> {
-        let until = Instant::now() + limit.min(wait.unwrap_or(COUNTED) + GRACE);
+        let counted = COUNTED.min(limit / 4);
+        let until = Instant::now() + limit.min(wait.unwrap_or(counted) + GRACE);
         let request = match wait {
             None => json!({
                 "batch": most,
                 "no_wait": true,
-                "expires": u64::try_from(COUNTED.as_nanos()).unwrap_or(u64::MAX),
+                "expires": u64::try_from(counted.as_nanos()).unwrap_or(u64::MAX),
                 "max_bytes": MAX_PULL_BYTES,
             }),
             Some(wait) => json!({
