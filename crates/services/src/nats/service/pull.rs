@@ -126,21 +126,14 @@ impl Nats {
         wait: Option<Duration>,
         limit: Duration,
     ) -> Result<Vec<Message>, Error> {
-        let counted = COUNTED.min(limit / 4);
-        let until = Instant::now() + limit.min(wait.unwrap_or(counted) + GRACE);
-        let request = match wait {
-            None => json!({
-                "batch": most,
-                "no_wait": true,
-                "expires": u64::try_from(counted.as_nanos()).unwrap_or(u64::MAX),
-                "max_bytes": MAX_PULL_BYTES,
-            }),
-            Some(wait) => json!({
-                "batch": most,
-                "expires": u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX),
-                "max_bytes": MAX_PULL_BYTES,
-            }),
-        };
+        let expires = wait.unwrap_or(COUNTED.min(limit / 4));
+        let until = Instant::now() + limit.min(expires + GRACE);
+        let request = json!({
+            "batch": most,
+            "no_wait": wait.is_none(),
+            "expires": u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX),
+            "max_bytes": MAX_PULL_BYTES,
+        });
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{full}.{consumer}");
         let mut answers = self.work.ask_for_many(subject, json(&request)?).await?;
         let mut messages = Vec::new();
