@@ -126,7 +126,7 @@ impl Nats {
         wait: Option<Duration>,
         limit: Duration,
     ) -> Result<Vec<Message>, Error> {
-        let expires = wait.unwrap_or(COUNTED.min(limit / 4));
+        let expires = wait.unwrap_or_else(|| COUNTED.min(limit / 4));
         let until = Instant::now() + limit.min(expires + GRACE);
         let request = json!({
             "batch": most,
