@@ -5,6 +5,8 @@
 CACHE := $(shell if [ "$$(id -u)" = 0 ]; then echo /var/cache/isa; else echo "$${XDG_CACHE_HOME:-$$HOME/.cache}/isa"; fi)
 ifeq ($(CI),true)
 export CARGO_TARGET_DIR := $(CACHE)/target
+# What a fresh clone compiles it compiles whole: notes for the next time cost time and disk.
+export CARGO_INCREMENTAL := 0
 endif
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 ISA := $(TARGET)/debug/isa
@@ -13,12 +15,15 @@ DUCKDB := $(CACHE)/duckdb/1.5.6
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help up deps build engines test lint examples unit suite test-cluster bench-up bench-services clean
+.PHONY: help up deps build engines later-engines test lint examples unit suite test-cluster bench-up bench-services clean
 
 # One selection of packages for all builds: another one has other features, and would compile the vector engine again.
 TESTED := --locked --workspace --exclude xtask
-# Every test program of a crate, but the one that needs a node.
+# Every test program of a crate, but the one that needs a node; first those that need no engine but the platform's own.
+FIRST := checks faults integration
 SUITES := $(filter-out cluster,$(sort $(notdir $(patsubst %.rs,%,$(wildcard crates/*/tests/*.rs) $(patsubst %/main.rs,%,$(wildcard crates/*/tests/*/main.rs))))))
+OTHER_ENGINES := seaweedfs valkey grpcurl
+NODE_PROGRAMS := kubernetes local-path-provisioner kubectl kube-score busybox redis-tools java
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-10s %s\n", $$1, $$2 }'
@@ -29,7 +34,8 @@ up: build engines ## Build, install the engines, run the platform (Ctrl-C stops 
 deps: ## Fetch the prebuilt libduckdb
 	@scripts/need cargo python3 npm go java mvn
 	@scripts/fetch-duckdb "$(DUCKDB)"
-	@mkdir -p .deps && ln -sfn "$(DUCKDB)" .deps/duckdb
+	@mkdir -p .deps
+	@[ "$$(readlink .deps/duckdb)" = "$(DUCKDB)" ] || ln -sfn "$(DUCKDB)" .deps/duckdb
 
 build: deps ## Build isa, and link ./isa to it
 	cargo build $(TESTED) --bin isa
@@ -38,8 +44,20 @@ build: deps ## Build isa, and link ./isa to it
 engines: build ## Install the engines that this machine does not have
 	@./isa engines install
 
-test: lint unit suite test-cluster ## Every check: style, unit tests, the platform with real engines, and on Kubernetes
+# Everything is compiled before the first test, so that none waits for a compiler. The tests leave a third of the processor
+# idle, waiting for engines: the engines that only some of them need are built beside them, and then the lints run, both at
+# the lowest priority. Whichever needs an engine that is being built waits for it.
+test: deps ## Every check: style, unit tests, the platform with real engines, and on Kubernetes
+	cargo fmt --all --check
+	@$(MAKE) --no-print-directory engines examples
+	cargo test $(TESTED) --no-run --tests
+	@nice -n 19 $(MAKE) --no-print-directory later-engines lint >"$(TARGET)/beside.log" 2>&1 & beside=$$!; \
+	$(MAKE) --no-print-directory unit suite test-cluster; tests=$$?; \
+	wait $$beside || { cat "$(TARGET)/beside.log"; exit 1; }; \
+	exit $$tests
 
+# In a folder of its own: cargo lets only one build at a time into one.
+lint: export CARGO_TARGET_DIR := $(TARGET)/lint
 lint: deps ## Format, lints, crate directions, file lengths
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -52,13 +70,17 @@ examples: deps
 unit: examples ## Unit tests
 	cargo test $(TESTED) --lib --bins
 
+later-engines: engines
+	@./isa engines install $(OTHER_ENGINES) $(if $(filter 0,$(shell id -u)),$(NODE_PROGRAMS))
+
 suite: engines examples ## The vector engine with its official clients, and the platform with every engine and every fault
-	@./isa engines install seaweedfs valkey grpcurl
-	cargo test $(TESTED) --no-fail-fast $(SUITES:%=--test %)
+	cargo test $(TESTED) --no-fail-fast $(FIRST:%=--test %)
+	@./isa engines install $(OTHER_ENGINES)
+	cargo test $(TESTED) --no-fail-fast $(patsubst %,--test %,$(filter-out $(FIRST),$(SUITES)))
 
 test-cluster: engines examples ## The platform on a real Kubernetes node that the test makes (root only)
 ifeq ($(shell id -u),0)
-	@./isa engines install kubernetes local-path-provisioner kubectl kube-score busybox redis-tools java
+	@./isa engines install $(NODE_PROGRAMS)
 	PATH="$$PATH$$(printf ':%s' "$(CACHE)"/engines/kubectl/*/*/scripts "$(CACHE)"/engines/kube-score/*/bin)" \
 		cargo test $(TESTED) --test cluster -- --nocapture
 else

@@ -163,6 +163,8 @@ async fn build(
         "-trimpath",
         "-buildvcs=false",
         "-v",
+        // The linker strips debug information (-s -w): making it first would take a tenth of the time.
+        "-gcflags=all=-dwarf=false",
         "-ldflags",
         &ldflags,
     ]);
