@@ -15,7 +15,7 @@ DUCKDB := $(CACHE)/duckdb/1.5.6
 ARGS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help up deps build engines later-engines test lint examples unit suite test-cluster bench-up bench-services clean
+.PHONY: help up deps build engines later-engines test lint examples unit suite first-suites contract-suites last-suites test-cluster bench-up bench-services clean
 
 # One selection of packages for all builds: another one has other features, and would compile the vector engine again.
 TESTED := --locked --workspace --exclude xtask
@@ -44,17 +44,21 @@ build: deps ## Build isa, and link ./isa to it
 engines: build ## Install the engines that this machine does not have
 	@./isa engines install
 
-# Everything is compiled before the first test, so that none waits for a compiler. The tests leave a third of the processor
-# idle, waiting for engines: the engines that only some of them need are built beside them, and then the lints run, both at
-# the lowest priority. Whichever needs an engine that is being built waits for it.
+# Everything is compiled before the first test, so that none waits for a compiler. Where tests leave much of the processor idle,
+# waiting for engines, other work goes on beside them: the engines that only some need are built, and at the end the lints run.
+# Not beside the contract's suites: they need all of it, and an engine without it answers too late.
 test: deps ## Every check: style, unit tests, the platform with real engines, and on Kubernetes
 	cargo fmt --all --check
 	@$(MAKE) --no-print-directory engines examples
 	cargo test $(TESTED) --no-run --tests
-	@nice -n 19 $(MAKE) --no-print-directory later-engines lint >"$(TARGET)/beside.log" 2>&1 & beside=$$!; \
-	$(MAKE) --no-print-directory unit suite test-cluster; tests=$$?; \
-	wait $$beside || { cat "$(TARGET)/beside.log"; exit 1; }; \
-	exit $$tests
+	@$(call beside,later-engines,unit first-suites)
+	@$(MAKE) --no-print-directory contract-suites
+	@$(call beside,lint,last-suites test-cluster)
+
+# Makes the first beside the second, at the lowest priority; fails if one fails. What the first says is shown if it fails.
+beside = nice -n 19 $(MAKE) --no-print-directory $(1) >"$(TARGET)/beside.log" 2>&1 & beside=$$!; \
+	$(MAKE) --no-print-directory $(2); ended=$$?; \
+	wait $$beside || { ended=1; cat "$(TARGET)/beside.log"; }; exit $$ended
 
 # In a folder of its own: cargo lets only one build at a time into one.
 lint: export CARGO_TARGET_DIR := $(TARGET)/lint
@@ -73,10 +77,17 @@ unit: examples ## Unit tests
 later-engines: engines
 	@./isa engines install $(OTHER_ENGINES) $(if $(filter 0,$(shell id -u)),$(NODE_PROGRAMS))
 
-suite: engines examples ## The vector engine with its official clients, and the platform with every engine and every fault
+suite: first-suites contract-suites last-suites ## The vector engine with its official clients, and the platform with every engine and every fault
+
+first-suites: engines examples
 	cargo test $(TESTED) --no-fail-fast $(FIRST:%=--test %)
+
+contract-suites: engines examples
+	cargo test $(TESTED) --no-fail-fast --test contract
+
+last-suites: engines examples
 	@./isa engines install $(OTHER_ENGINES)
-	cargo test $(TESTED) --no-fail-fast $(patsubst %,--test %,$(filter-out $(FIRST),$(SUITES)))
+	cargo test $(TESTED) --no-fail-fast $(patsubst %,--test %,$(filter-out $(FIRST) contract,$(SUITES)))
 
 test-cluster: engines examples ## The platform on a real Kubernetes node that the test makes (root only)
 ifeq ($(shell id -u),0)
