@@ -3,14 +3,10 @@
 
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value, bytes::Bytes,
-    prost::Message,
 };
 
 /// Deepest message inside messages, but for the odd one that is deeper than a decoder goes.
 const DEPTH: usize = 6;
-
-/// The longest list, in bytes.
-const LIST: usize = 1 << 20;
 
 /// Fields that say how long the server may wait. A second and more would be waited for, rightly.
 const WAITS: [&str; 3] = ["wait_timeout", "timeout", "max_wait"];
@@ -128,13 +124,11 @@ impl<'a> Entropy<'a> {
                 n => n % 4,
             };
             let first: Vec<_> = (0..count.min(4)).map(|_| self.one(field, depth)).collect();
-            // Many, or large: not both. A list of lists of a thousand each takes minutes to make and to read.
-            let largest = first.iter().map(bytes).max().unwrap_or_default();
-            let count = if largest * count <= LIST {
-                count
-            } else {
-                first.len()
-            };
+            // Many, or large: not both.
+            let small = first
+                .iter()
+                .all(|item| item.as_str().is_none_or(|text| text.len() < 100));
+            let count = if small { count } else { first.len() };
             return Value::List(first.iter().cycle().take(count).cloned().collect());
         }
         self.one(field, depth)
@@ -251,16 +245,6 @@ impl<'a> Entropy<'a> {
             1e-320,
             1e300,
         ][self.below(12)]
-    }
-}
-
-/// About how long a value is on the wire.
-fn bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        Value::Message(message) => message.encoded_len(),
-        _ => size_of::<u64>(),
     }
 }
 
