@@ -7,6 +7,13 @@ ifeq ($(CI),true)
 export CARGO_TARGET_DIR := $(CACHE)/target
 # What a fresh clone compiles it compiles whole: notes for the next time cost time and disk.
 export CARGO_INCREMENTAL := 0
+# Our crates are compiled by clippy and a warning is an error: what compiles for the tests is linted, and dependencies need not be
+# checked a second time for it. Optimising the vector engine across its parts takes longer than all tests of it.
+export RUSTC_WORKSPACE_WRAPPER := clippy-driver
+export RUSTFLAGS := -D warnings -C lto=off
+CLIPPY :=
+else
+CLIPPY := cargo clippy --locked --workspace --all-targets -- -D warnings
 endif
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),$(CURDIR)/target)
 ISA := $(TARGET)/debug/isa
@@ -45,31 +52,29 @@ engines: build ## Install the engines that this machine does not have
 	@./isa engines install
 
 # Everything is compiled before the first test, so that none waits for a compiler. Where tests leave much of the processor idle,
-# waiting for engines, other work goes on beside them: the engines that only some need are built, and at the end the lints run.
-# Not beside the contract's suites: they need all of it, and an engine without it answers too late.
+# waiting for engines, the engines that only some need are built. Not beside the contract's suites: they need all of it, and an
+# engine without it answers too late.
 test: deps ## Every check: style, unit tests, the platform with real engines, and on Kubernetes
 	cargo fmt --all --check
 	@$(MAKE) --no-print-directory engines examples
 	cargo test $(TESTED) --no-run --tests
 	@$(call beside,later-engines,unit first-suites)
 	@$(MAKE) --no-print-directory contract-suites
-	@$(call beside,lint,last-suites test-cluster)
+	@$(MAKE) --no-print-directory lint last-suites test-cluster
 
 # Makes the first beside the second, at the lowest priority; fails if one fails. What the first says is shown if it fails.
 beside = nice -n 19 $(MAKE) --no-print-directory $(1) >"$(TARGET)/beside.log" 2>&1 & beside=$$!; \
 	$(MAKE) --no-print-directory $(2); ended=$$?; \
 	wait $$beside || { ended=1; cat "$(TARGET)/beside.log"; }; exit $$ended
 
-# In a folder of its own: cargo lets only one build at a time into one.
-lint: export CARGO_TARGET_DIR := $(TARGET)/lint
 lint: deps ## Format, lints, crate directions, file lengths
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	$(CLIPPY)
 	cargo run --locked --quiet --package xtask -- check
 
 # Tests start the examples as programs of their own, to kill them; naming --lib or --test does not build these.
 examples: deps
-	cargo build $(TESTED) --examples
+	cargo build $(TESTED) --bins --examples
 
 unit: examples ## Unit tests
 	cargo test $(TESTED) --lib --bins
@@ -102,7 +107,7 @@ bench-up: engines ## Time and memory of `isa up` and `isa status`
 	@scripts/bench-up ./isa
 
 bench-services: engines ## The building blocks beside the engines' own clients, built for speed; writes docs/benchmarks.md
-	cargo build $(TESTED) --release --bin isa --bin isa-bench
+	RUSTFLAGS= cargo build $(TESTED) --release --bin isa --bin isa-bench
 	$(TARGET)/release/isa-bench --isa $(TARGET)/release/isa --soak 600 --json $(TARGET)/benchmarks.json --write docs/benchmarks.md
 
 clean: ## Stop the platform and delete what it and cargo left in this folder
