@@ -3,10 +3,14 @@
 
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value, bytes::Bytes,
+    prost::Message,
 };
 
 /// Deepest message inside messages, but for the odd one that is deeper than a decoder goes.
 const DEPTH: usize = 6;
+
+/// Bytes of a list that has many items, at most.
+const LONGEST: usize = 1 << 20;
 
 /// Fields that say how long the server may wait. A second and more would be waited for, rightly.
 const WAITS: [&str; 3] = ["wait_timeout", "timeout", "max_wait"];
@@ -124,11 +128,13 @@ impl<'a> Entropy<'a> {
                 n => n % 4,
             };
             let first: Vec<_> = (0..count.min(4)).map(|_| self.one(field, depth)).collect();
-            // Many, or large: not both.
-            let small = first
-                .iter()
-                .all(|item| item.as_str().is_none_or(|text| text.len() < 100));
-            let count = if small { count } else { first.len() };
+            // Many, or large: not both. Lists inside lists would be larger than the memory.
+            let largest = first.iter().map(size).max().unwrap_or_default();
+            let count = if count * largest <= LONGEST {
+                count
+            } else {
+                first.len()
+            };
             return Value::List(first.iter().cycle().take(count).cloned().collect());
         }
         self.one(field, depth)
@@ -245,6 +251,15 @@ impl<'a> Entropy<'a> {
             1e-320,
             1e300,
         ][self.below(12)]
+    }
+}
+
+/// About as many bytes as it takes in a message.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Message(message) => message.encoded_len(),
+        _ => 10,
     }
 }
 

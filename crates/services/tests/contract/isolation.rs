@@ -3,14 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write,
+    fmt::{self, Write},
     time::Duration,
 };
 
 use futures::{StreamExt, stream};
 use isa_config::{AuthMode, ServerConfig, ServiceKind};
 use isa_server::{Claims, Tenant, issue_token, rotate_keys};
-use prost_reflect::{DynamicMessage, MethodDescriptor};
+use prost_reflect::{DynamicMessage, MethodDescriptor, prost::Message};
 use tonic::Code;
 
 use crate::{
@@ -32,6 +32,9 @@ const A_MOMENT: Reading = Reading {
     messages: 50,
     silence: Duration::from_millis(60),
 };
+
+/// How much of a request is shown, in bytes.
+const BRIEF: usize = 600;
 
 /// Calls with crafted names at once.
 const AT_ONCE: usize = 8;
@@ -535,11 +538,34 @@ fn says(requests: &[DynamicMessage], who: &Identity) -> bool {
     said
 }
 
+/// The beginning of what requests say. The rest is not even written: it may be larger than the memory.
 pub(crate) fn brief(requests: &[DynamicMessage]) -> String {
-    let text: Vec<_> = requests.iter().map(ToString::to_string).collect();
-    let text = text.join(" + ");
-    match text.char_indices().nth(600) {
-        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
-        None => text,
+    let mut beginning = Beginning(String::new());
+    let whole = requests.iter().enumerate().try_for_each(|(n, request)| {
+        let between = if n == 0 { "" } else { " + " };
+        write!(beginning, "{between}{request}")
+    });
+    let Beginning(text) = beginning;
+    match whole {
+        Ok(()) => text,
+        Err(_) => {
+            let bytes: usize = requests.iter().map(Message::encoded_len).sum();
+            format!("{text}… ({bytes} bytes encoded)")
+        }
+    }
+}
+
+/// Takes text until it is full.
+struct Beginning(String);
+
+impl Write for Beginning {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let room = BRIEF.saturating_sub(self.0.len());
+        if more.len() > room {
+            self.0.push_str(&more[..more.floor_char_boundary(room)]);
+            return Err(fmt::Error);
+        }
+        self.0.push_str(more);
+        Ok(())
     }
 }
