@@ -21,12 +21,14 @@ pub(super) fn prepare(ctx: &Ctx<'_>) -> Result<Launch, Error> {
     })?;
     let run = data.join("run");
     crate::state::private_dir(&run, None)?;
+    // The quiet period is what Bolt's server waits, twice, for whoever might still call while it stops: 5 s each by default, for
+    // connections that are closed by then.
     let conf = format!(
         "server.default_listen_address={bind}\nserver.bolt.listen_address={bolt}\nserver.http.listen_address={http}\n\
          server.https.enabled=false\nserver.directories.data={data}/data\nserver.directories.logs={data}/logs\n\
          server.directories.run={data}/run\nserver.directories.import={data}/import\nserver.directories.plugins={data}/plugins\n\
          server.directories.licenses={data}/licenses\nserver.memory.pagecache.size=128m\ndb.tx_log.rotation.retention_policy=2 days 256M\n\
-         dbms.usage_report.enabled=false\n",
+         dbms.usage_report.enabled=false\ninternal.dbms.bolt.netty_server_shutdown_quiet_period=0\n",
         bind = ctx.bind,
         bolt = ctx.listen("bolt"),
         http = ctx.listen("http"),
