@@ -48,6 +48,12 @@ const MODULES: [(&str, &str, &str); 7] = [
         include_str!("../../go/minio/go.sum"),
     ),
 ];
+/// Programs of our own in these modules: the entry's name, the file in its module, the text.
+pub(super) const SOURCES: [(&str, &str, &str); 1] = [(
+    "kubernetes",
+    "coredns/main.go",
+    include_str!("../../go/kubernetes/coredns/main.go"),
+)];
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(1800);
 const BUILD_LIMIT: Duration = Duration::from_secs(5400);
 
@@ -107,8 +113,16 @@ fn write_module(entry: &Entry, staging: &Staging) -> Result<(), Error> {
             why: "isa has no such module".into(),
         });
     };
-    for (name, text) in [("go.mod", go_mod), ("go.sum", go_sum)] {
+    let sources = SOURCES.iter().filter(|(module, ..)| *module == entry.name);
+    let files = [("go.mod", go_mod), ("go.sum", go_sum)];
+    for (name, text) in files
+        .into_iter()
+        .chain(sources.map(|(_, name, text)| (*name, *text)))
+    {
         let path = staging.work().join(name);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(io_error("make the folder", folder))?;
+        }
         fs::write(&path, text).map_err(io_error("write", &path))?;
     }
     Ok(())
