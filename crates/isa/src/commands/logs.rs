@@ -26,20 +26,20 @@ pub(super) async fn run(config: &Config, options: &Logs) -> anyhow::Result<ExitC
         );
     }
     let mut out = std::io::stdout();
-    for line in logs::tail(&path, options.lines) {
-        if writeln!(out, "{line}").is_err() {
-            // The reader has seen enough, as `head` does.
-            return Ok(ExitCode::SUCCESS);
-        }
-    }
-    if options.follow {
+    let written = if options.follow {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            followed = logs::follow(&path, &mut out) => match followed {
-                Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
-                other => other.with_context(|| format!("cannot read {}", path.display()))?,
-            },
+            _ = tokio::signal::ctrl_c() => Ok(()),
+            followed = logs::follow(&path, options.lines, &mut out) => followed,
         }
+    } else {
+        logs::tail(&path, options.lines)
+            .iter()
+            .try_for_each(|line| writeln!(out, "{line}"))
+    };
+    match written {
+        // The reader has seen enough, as `head` does.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+        other => other.with_context(|| format!("cannot show {}", path.display()))?,
     }
     Ok(ExitCode::SUCCESS)
 }
