@@ -107,7 +107,7 @@ bench-up: engines ## Time and memory of `isa up` and `isa status`
 	@scripts/bench-up ./isa
 
 bench-services: engines ## The building blocks beside the engines' own clients, built for speed; writes docs/benchmarks.md
-	RUSTFLAGS= cargo build $(TESTED) --release --bin isa --bin isa-bench
+	env -u RUSTFLAGS -u RUSTC_WORKSPACE_WRAPPER cargo build $(TESTED) --release --bin isa --bin isa-bench
 	$(TARGET)/release/isa-bench --isa $(TARGET)/release/isa --soak 600 --json $(TARGET)/benchmarks.json --write docs/benchmarks.md
 
 clean: ## Stop the platform and delete what it and cargo left in this folder

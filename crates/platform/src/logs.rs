@@ -45,11 +45,13 @@ pub async fn follow(path: &Path, lines: usize, out: &mut impl Write) -> io::Resu
         let length = file.metadata()?.len();
         if length < position {
             let now = modified(&older);
-            if now != moved {
+            if now != moved
+                && let Ok(mut older) = File::open(&older)
+            {
                 // What was written since the last look went with the older part.
-                copy(&mut File::open(&older)?, position, u64::MAX, out)?;
-                moved = now;
+                copy(&mut older, position, u64::MAX, out)?;
             }
+            moved = now;
             position = 0;
         }
         position += copy(&mut file, position, length, out)?;
